@@ -1,0 +1,3 @@
+//! The workspace's commands.
+#![forbid(unsafe_code)]
+fn main() {}
