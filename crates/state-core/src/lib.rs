@@ -3,8 +3,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub mod conformance;
 mod error;
 mod ext;
+#[cfg(feature = "conformance")]
+mod faulty;
 mod fingerprints;
 mod forward;
 mod limits;
@@ -15,6 +20,9 @@ mod transfer;
 pub use crate::backend::{EntryStream, KeyStream, StateBackend};
 pub use crate::error::{ErrorKind, StateError, StateResult};
 pub use crate::ext::StateBackendExt;
+#[cfg(feature = "conformance")]
+#[cfg_attr(docsrs, doc(cfg(feature = "conformance")))]
+pub use crate::faulty::{Fault, FaultyBackend, Operation};
 pub use crate::fingerprints::Fingerprints;
 pub use crate::limits::{
     DEFAULT_MAX_VALUE_LEN, KeyDigest, MAX_KEY_LEN, MAX_TTL, MAX_VALUE_LEN, check_key, check_prefix,
