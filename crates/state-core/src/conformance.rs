@@ -79,6 +79,7 @@ pub async fn run_all(backend: Arc<dyn StateBackend>) {
     run!(
         &*backend,
         expired_keys_are_absent_everywhere,
+        keys_that_expire_together_go_together,
         expiry_is_reported_and_changed,
         replacing_a_value_replaces_its_ttl,
         changing_a_value_keeps_its_ttl,

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use futures_util::stream::TryStreamExt;
+use futures_util::stream::{StreamExt, TryStreamExt};
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    CasOutcome, Condition, Expiry, PutOptions, ScanOptions, StateBackend, StateBackendExt, StateResult, Ttl,
+    CasOutcome, Condition, Expiry, PutItem, PutOptions, ScanOptions, StateBackend, StateBackendExt,
+    StateResult, Ttl,
 };
 
 const LONG: Duration = Duration::from_secs(1_000);
@@ -34,6 +35,42 @@ pub async fn expired_keys_are_absent_everywhere(backend: &dyn StateBackend) {
         assert_eq!(backend.get_and_delete(b"e:goes").await.unwrap(), None);
         backend.delete(b"e:stays").await.unwrap();
     }
+}
+
+/// A thousand keys that expire together are gone together, for whichever operation looks first.
+pub async fn keys_that_expire_together_go_together(backend: &dyn StateBackend) {
+    let ttl = Duration::from_millis(100);
+    let keys: Vec<Vec<u8>> = (0..1_000).map(|n| format!("e:{n}").into_bytes()).collect();
+    let refs: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let items: Vec<_> = refs.iter().map(|key| PutItem::new(key, b"1").with_ttl(Ttl::After(ttl))).collect();
+    for round in 0..6 {
+        backend.batch_put(&items).await.into_iter().for_each(|result| result.unwrap());
+        sleep(ttl * 2).await;
+        let seen = match round {
+            0 => backend.count().await.unwrap(),
+            1 => backend.list_keys(b"").await.unwrap().len(),
+            2 => backend.scan_entries(b"", ScanOptions::default()).count().await,
+            3 => backend
+                .batch_get(&refs)
+                .await
+                .into_iter()
+                .filter(|result| !matches!(result, Ok(None)))
+                .count(),
+            4 => {
+                let mut taken = 0;
+                for key in &refs {
+                    taken += usize::from(backend.get_and_delete(key).await.unwrap().is_some());
+                }
+                taken
+            }
+            _ => {
+                let stored = backend.batch_put_if_absent(&items).await;
+                stored.into_iter().filter(|result| !matches!(result, Ok(true))).count()
+            }
+        };
+        assert_eq!(seen, 0, "expired keys seen in round {round}");
+    }
+    backend.clear().await.unwrap();
 }
 
 /// `ttl` tells absent, staying and expiring keys apart; `expire` and `persist` change one into the other.
