@@ -14,6 +14,7 @@ mod binary;
 mod config;
 mod janitor;
 mod port;
+pub mod proxy;
 mod server;
 mod tls;
 mod wait;
