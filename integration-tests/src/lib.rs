@@ -17,6 +17,7 @@ mod config;
 mod janitor;
 mod masters;
 mod port;
+pub mod proxy;
 mod sentinel;
 mod server;
 mod slots;
