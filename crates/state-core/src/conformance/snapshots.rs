@@ -42,7 +42,7 @@ pub async fn snapshots_restore_what_was(backend: &dyn StateBackend) {
     assert_eq!(called.load(Ordering::Relaxed), ENTRIES);
     assert!(contents(backend).await == before, "the restored entries differ");
     assert_about(backend, b"ttl", TTL).await;
-    assert_eq!(backend.ttl(b"k:7").await.unwrap(), Expiry::Never);
+    assert_eq!(backend.ttl(b"\0\xff*\r\n").await.unwrap(), Expiry::Never);
 
     let part = TransferOptions::default().with_prefix("k:1");
     change(backend).await;
@@ -118,7 +118,8 @@ async fn fill(backend: &dyn StateBackend) -> BTreeMap<Vec<u8>, Vec<u8>> {
         backend.put(format!("k:{n}").as_bytes(), format!("value {n}").as_bytes()).await.unwrap();
     }
     backend.put_with_ttl(b"ttl", b"", TTL).await.unwrap();
-    backend.put(b"\0\xff*\r\n", &[0xff; 100_000]).await.unwrap();
+    let never = PutOptions::default().with_ttl(Ttl::Never);
+    backend.put_with(b"\0\xff*\r\n", &[0xff; 100_000], never).await.unwrap();
     contents(backend).await
 }
 
