@@ -26,7 +26,8 @@ impl Consent {
     }
 }
 
-/// A package manager: the command before an installation, the installation, and the packages to try in this order.
+/// A package manager: the command before an installation, the installation, and the packages to try in this
+/// order.
 struct Manager {
     program: &'static str,
     prepare: &'static [&'static str],
@@ -69,8 +70,8 @@ const MANAGERS: [Manager; 4] = [
 
 /// Installs a server.
 ///
-/// The package may start a service on port 6379. Nothing here talks to that one: every server these commands use is a
-/// process of their own on another port.
+/// The package may start a service on port 6379. Nothing here talks to that one: every server these commands
+/// use is a process of their own on another port.
 ///
 /// # Errors
 /// Without consent, without a known package manager, or when it fails.
@@ -84,10 +85,11 @@ pub(crate) fn server(consent: Consent) -> Result {
     }
     println!("installing a Redis server: {plan}");
     let shell = Shell::new()?;
-    let sudo: &[&str] = if manager.wants_root && !is_root() { &["sudo"] } else { &[] };
+    // Both take a variable for the command they run.
+    let prefix = if manager.wants_root && !is_root() { "sudo" } else { "env" };
     let run = |arguments: &[&str], package: &[&str]| {
-        let (program, environment) = (manager.program, &["env", "DEBIAN_FRONTEND=noninteractive"]);
-        cmd!(shell, "env").args(&sudo[..]).args(environment).arg(program).args(arguments).args(package).run()
+        let program = manager.program;
+        cmd!(shell, "{prefix} DEBIAN_FRONTEND=noninteractive {program} {arguments...} {package...}").run()
     };
     if !manager.prepare.is_empty() {
         // Without a network the lists at hand may still do.

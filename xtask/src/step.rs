@@ -13,8 +13,8 @@ use crate::{Result, workspace::Workspace};
 
 /// One command of a verb.
 ///
-/// On a terminal a spinner shows the command's latest line, and its whole output follows only if it fails. Elsewhere,
-/// in a log, every line is printed as it comes.
+/// On a terminal a spinner shows the command's latest line, and its whole output follows only if it fails.
+/// Elsewhere, in a log, every line is printed as it comes.
 pub(crate) struct Step {
     title: String,
     command: Command,
@@ -43,7 +43,8 @@ impl Step {
         self.run_with(|_| Line::Passing)
     }
 
-    /// Runs the command and shows each line of its output to `look`, which says what is to stay on the screen.
+    /// Runs the command and shows each line of its output to `look`, which says what is to stay on the
+    /// screen.
     pub(crate) fn run_with(mut self, mut look: impl FnMut(&str) -> Line) -> Result {
         let started = Instant::now();
         let (reader, writer) = std::io::pipe()?;

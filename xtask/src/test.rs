@@ -28,8 +28,8 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result {
     tests(workspace, &server)
 }
 
-/// Each crate must build alone, with its default features and without any: inside the workspace its neighbours may
-/// switch on what it forgot to ask for.
+/// Each crate must build alone, with its default features and without any: inside the workspace its
+/// neighbours may switch on what it forgot to ask for.
 fn features(workspace: &Workspace) -> Result {
     for name in workspace.metadata()?.published() {
         Step::cargo(workspace, format!("{name} alone"), ["check", "--package", name]).run()?;
@@ -43,7 +43,8 @@ fn tests(workspace: &Workspace, server: &std::path::Path) -> Result {
     let arguments = ["test", "--workspace", "--all-features", "--no-fail-fast"];
     let mut step = Step::cargo(workspace, "test", arguments).env("REDIS_SERVER", server);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
-        // Many of these tests start six servers; more than four of them at once measure the machine and not the code.
+        // Many of these tests start six servers; more than four of them at once measure the machine and not
+        // the code.
         let threads = available_parallelism().map_or(2, usize::from).min(4);
         step = step.env("RUST_TEST_THREADS", threads.to_string());
     }

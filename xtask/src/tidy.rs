@@ -10,8 +10,8 @@ use crate::{Result, workspace::Workspace};
 /// A file longer than this wants to be two files.
 const MAX_LINES: usize = 400;
 
-/// Fails when a Rust file does not begin with its doc or is too long, or when cargo finds a key it does not know in a
-/// manifest (for cargo that is only a warning, and the setting is silently without effect).
+/// Fails when a Rust file does not begin with its doc or is too long, or when cargo finds a key it does not
+/// know in a manifest (for cargo that is only a warning, and the setting is silently without effect).
 pub(crate) fn run(workspace: &Workspace) -> Result {
     let mut files = Vec::new();
     collect(workspace.root(), &mut files)?;

@@ -74,7 +74,8 @@ pub(crate) struct Running {
     pub(crate) pid: u32,
     pub(crate) topology: String,
     pub(crate) url: String,
-    /// The folder of one of the servers. Its name is unique, and it goes with the process that holds the servers.
+    /// The folder of one of the servers. Its name is unique, and it goes with the process that holds the
+    /// servers.
     pub(crate) folder: PathBuf,
 }
 

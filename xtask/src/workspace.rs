@@ -46,8 +46,8 @@ impl Workspace {
 
     /// The keys in manifests that cargo does not know.
     ///
-    /// `cargo metadata` is silent about them. `cargo fetch` is not, and it says so before it looks for anything,
-    /// so that it does not matter whether it succeeds without a network.
+    /// `cargo metadata` is silent about them. `cargo fetch` is not, and it says so before it looks for
+    /// anything, so that it does not matter whether it succeeds without a network.
     pub(crate) fn unknown_manifest_keys(&self) -> Result<Vec<String>> {
         let shell = self.shell()?;
         let output = cmd!(shell, "cargo fetch --offline --locked").quiet().ignore_status().output()?;
