@@ -1,6 +1,7 @@
 //! Conditional and counting operations, alone and against each other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::conformance::input::assert_kind;
 use crate::{CasOutcome, Condition, ErrorKind, PutOptions, StateBackend, StateBackendExt, Ttl};
@@ -150,15 +151,21 @@ pub async fn concurrent_increments_lose_nothing(backend: &Arc<dyn StateBackend>)
     backend.delete(b"n").await.unwrap();
 }
 
-// Written out rather than done by `update`, whose number of tries is bounded.
+// Written out rather than done by `update`, whose number of tries is bounded. Losers wait a moment, longer the more
+// often they lost: 64 in lock-step would need 64 tries for each success.
 async fn add_one_by_swap(backend: &dyn StateBackend) {
     let mut current = backend.get(b"n").await.unwrap();
-    loop {
+    for lost in 0_u64.. {
         let number: u64 = current.as_deref().map_or(0, |text| String::from_utf8_lossy(text).parse().unwrap());
         let next = (number + 1).to_string();
         match backend.compare_and_swap(b"n", current.as_deref(), Some(next.as_bytes())).await.unwrap() {
             CasOutcome::Swapped => return,
             CasOutcome::Mismatch { current: newer } => current = newer,
+        }
+        let longest = 4 * lost.min(8);
+        if longest > 0 {
+            tokio::time::sleep(Duration::from_millis(rand::random_range(0..longest))).await;
+            current = backend.get(b"n").await.unwrap();
         }
     }
 }

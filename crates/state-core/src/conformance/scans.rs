@@ -56,7 +56,7 @@ pub async fn scans_bear_concurrent_changes(backend: &Arc<dyn StateBackend>) {
     let stable = fill(&**backend, STABLE, "s:stable:").await;
     let stop = Arc::new(AtomicBool::new(false));
     let churn = tokio::spawn(churn(Arc::clone(backend), Arc::clone(&stop)));
-    for page_size in [10, 100, 10, 100] {
+    for page_size in [10, 100] {
         let options = ScanOptions::default().with_page_size(page_size);
         let mut seen: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut keys = backend.scan(b"s:", options);

@@ -11,8 +11,8 @@ use futures_util::stream::TryStreamExt;
 use crate::conformance::expiry::assert_about;
 use crate::conformance::input::assert_kind;
 use crate::{
-    ErrorKind, Expiry, MemoryBackend, RestoreMode, ScanOptions, StateBackend, StateBackendExt,
-    TransferOptions,
+    ErrorKind, Expiry, MemoryBackend, PutOptions, RestoreMode, ScanOptions, StateBackend, StateBackendExt,
+    TransferOptions, Ttl,
 };
 
 const TTL: Duration = Duration::from_secs(1_000);
