@@ -1,11 +1,6 @@
 //! What a test does to its server.
 
-use std::{
-    fs,
-    process::{Child, ExitStatus},
-    sync::atomic::Ordering::Relaxed,
-    time::Duration,
-};
+use std::{fs, process::ExitStatus, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::time::{Instant, sleep};

@@ -1,4 +1,5 @@
 //! The servers library itself: what it starts, what its faults do, and that nothing stays behind.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 // One server is killed, frozen and restarted.
 mod faults;

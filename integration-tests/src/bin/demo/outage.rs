@@ -40,9 +40,7 @@ pub(crate) async fn survive(
 
     server.kill();
     let since = Instant::now();
-    let answer = state.get(KEY).await;
-    eprintln!("DEBUG {answer:?} {:?}", server.pid());
-    let refused = answer.err().ok_or("a call to a killed server succeeded")?;
+    let refused = state.get(KEY).await.err().ok_or("a call to a killed server succeeded")?;
     let refused_after = since.elapsed();
     sleep(Duration::from_millis(300)).await;
 
@@ -61,13 +59,12 @@ pub(crate) async fn survive(
         return Err(format!("{sure} increments acknowledged, {unsure} unsure, {counted} counted"));
     }
     read_in_batches(screen, state.as_ref(), files).await?;
+    let (kind, refused_after, back_after) = (refused.kind(), time(refused_after), time(back_after));
+    screen.say("outage: server killed and restarted, every byte of every file the same");
+    screen.say(&format!("  a call while it was down failed after {refused_after}: {kind:?}"));
+    screen.say(&format!("  50 increments were done {back_after} after it answered again"));
     screen.say(&format!(
-        "outage: server killed and restarted; a call while it was down failed after {} with {:?}; 50 increments were \
-         done {} after it answered again; {sure} increments acknowledged, {unsure} unsure, {counted} counted \
-         (failures: {failures:?}); every byte of every file the same",
-        time(refused_after),
-        refused.kind(),
-        time(back_after),
+        "  increments: {sure} acknowledged, {unsure} unsure, {counted} counted; failed: {failures:?}"
     ));
     Ok(())
 }

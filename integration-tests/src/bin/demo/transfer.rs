@@ -109,7 +109,7 @@ fn verify(file: &File, found: Option<&[u8]>) -> Result {
         Some(content) if content == file.content => Ok(()),
         Some(content) => {
             let place = content.iter().zip(&file.content).position(|(found, stored)| found != stored);
-            let place = place.unwrap_or(content.len().min(file.content.len()));
+            let place = place.unwrap_or_else(|| content.len().min(file.content.len()));
             Err(format!("{} came back different from byte {place} on", file.name()))
         }
         None => Err(format!("{} is not there", file.name())),
