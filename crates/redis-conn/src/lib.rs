@@ -1,3 +1,38 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backoff;
+mod budget;
+mod classify;
+mod config;
+mod conn;
+mod credentials;
+mod dial;
+mod endpoint;
+mod error;
+mod events;
+mod guard;
+mod handshake;
+mod link;
+mod node;
+mod observe;
+mod options;
+mod reply;
+mod setters;
+mod setup;
+mod stream;
+mod supervisor;
+mod topology;
+mod url;
+mod watch;
+
+pub use config::{Backoff, Batching, Config, KeepAlive, Pooling, Protocol, Servers, Tcp};
+pub use conn::Conn;
+pub use credentials::{Credentials, CredentialsProvider};
+pub use endpoint::Endpoint;
+pub use error::{Class, Error, ErrorKind, Result};
+pub use events::{DownReason, Event, Events, State};
+pub use handshake::Role;
+pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
+pub use options::{Condition, Expiry, SetOptions};

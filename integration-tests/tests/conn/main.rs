@@ -1,0 +1,4 @@
+//! redis-conn on real servers, hurt for real.
+
+mod basics;
+mod support;
