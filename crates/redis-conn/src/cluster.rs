@@ -12,9 +12,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::backoff::jittered;
+use crate::classify::server_error;
 use crate::config::Config;
 use crate::endpoint::{Endpoint, FixedEndpoint};
-use crate::error::{Class, Error, ErrorKind, Redirect, Result};
+use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::State;
 use crate::gather::{Parts, join};
 use crate::link::Piped;
@@ -147,16 +148,15 @@ impl Cluster {
                         None => groups.push(Group { node, asking, members: vec![index] }),
                     }
                 }
-                Err(error) => errand.fail(error),
+                Err(error) => errand.fail(error, None),
             }
         }
         groups
     }
 
     async fn target(&self, errand: &mut Errand<'_>, deadline: Instant) -> Result<(Arc<Node>, bool)> {
-        if let Some(Detour::To(redirect)) = errand.detour.take() {
-            let node = self.shards.redirected(&redirect, deadline).await?;
-            return Ok((node, redirect.asking));
+        if let Some(Detour::To { endpoint, asking }) = errand.detour.take() {
+            return Ok((self.shards.at(&endpoint, deadline).await?, asking));
         }
         let node = match errand.slot {
             Some(slot) => self.shards.view().master_of(slot).cloned(),
@@ -219,7 +219,7 @@ impl Topology for Cluster {
             let node = self.shards.view().master_of(slot).cloned();
             if let Some(node) = node {
                 match node.get(key, deadline).await {
-                    Err(error) if Detour::of(&error).is_some() => {}
+                    Err(error) if did_not_run(&error) => {}
                     outcome => return outcome,
                 }
             }
@@ -239,7 +239,7 @@ impl Topology for Cluster {
             let node = self.shards.view().master_of(slot).cloned();
             if let Some(node) = node {
                 match node.set(key, value, options, deadline).await {
-                    Err(error) if Detour::of(&error).is_some() => {}
+                    Err(error) if did_not_run(&error) => {}
                     outcome => return outcome,
                 }
             }
@@ -274,23 +274,35 @@ struct Errand<'a> {
 /// What to do about a command that certainly did not run.
 enum Detour {
     /// Send it there.
-    To(Redirect),
+    To { endpoint: Arc<Endpoint>, asking: bool },
     /// Wait until the cluster has found its order, and send it again.
     Wait,
 }
 
+/// Whether a command certainly did not run, for a reason that lies in the topology and passes.
+fn did_not_run(error: &Error) -> bool {
+    match error.class() {
+        Class::WrongRole => true,
+        Class::Refused => matches!(error.code(), Some("TRYAGAIN" | "CLUSTERDOWN")),
+        Class::NotSent => error.kind() == ErrorKind::Unavailable,
+        _ => false,
+    }
+}
+
 impl Detour {
-    fn of(error: &Error) -> Option<Self> {
-        if let Some(redirect) = error.redirect() {
-            return Some(Self::To(redirect.clone()));
+    fn of(error: &Error, answered: Option<&Endpoint>) -> Option<Self> {
+        if !did_not_run(error) {
+            return None;
         }
-        let wait = match error.class() {
-            Class::WrongRole => true,
-            Class::Refused => matches!(error.code(), Some("TRYAGAIN" | "CLUSTERDOWN")),
-            Class::NotSent => error.kind() == ErrorKind::Unavailable,
-            _ => false,
-        };
-        wait.then_some(Self::Wait)
+        let target = error.redirect().and_then(|redirect| {
+            let host = match (redirect.host.as_str(), answered) {
+                ("", Some(Endpoint::Tcp { host, .. })) => host.clone(),
+                ("", _) => return None,
+                (host, _) => host.to_owned(),
+            };
+            Some(Self::To { endpoint: Arc::new(Endpoint::tcp(host, redirect.port)), asking: redirect.asking })
+        });
+        Some(target.unwrap_or(Self::Wait))
     }
 }
 
@@ -306,28 +318,29 @@ impl<'a> Errand<'a> {
     /// Takes the replies to its commands, or finds out from them where it has to go.
     fn settle(&mut self, answer: Result<Vec<Value>>, node: &Node) {
         match answer {
-            Ok(replies) => match self.misdirected(&replies) {
-                Some(error) => self.fail(error.relative_to(node.endpoint().as_deref())),
+            Ok(replies) => match Self::misdirected(&replies) {
+                Some(error) => self.fail(error, node.endpoint().as_deref()),
                 None => self.outcome = Some(Ok(replies)),
             },
-            Err(error) => self.fail(error),
+            Err(error) => self.fail(error, None),
         }
     }
 
     /// The refusal that kept it from running. A transaction was refused as a whole when `EXEC` says so; the
     /// reason then stands in the reply of the command that could not be queued.
-    fn misdirected(&self, replies: &[Value]) -> Option<Error> {
-        let Some(Value::ServerError(last)) = replies.last() else { return None };
+    fn misdirected(replies: &[Value]) -> Option<Error> {
+        if !matches!(replies.last(), Some(Value::ServerError(_))) {
+            return None;
+        }
         let errors = replies.iter().filter_map(|reply| match reply {
-            Value::ServerError(error) => Some(crate::classify::server_error(error)),
+            Value::ServerError(error) => Some(server_error(error)),
             _ => None,
         });
-        debug_assert!(self.commands.len() > 1 || replies.len() == 1, "{}", last.code());
-        errors.into_iter().find(|error| Detour::of(error).is_some())
+        errors.into_iter().find(did_not_run)
     }
 
-    fn fail(&mut self, error: Error) {
-        match Detour::of(&error) {
+    fn fail(&mut self, error: Error, answered: Option<&Endpoint>) {
+        match Detour::of(&error, answered) {
             Some(detour) => {
                 self.detour = Some(detour);
                 self.hindrance = Some(error);

@@ -5,6 +5,8 @@
 mod backoff;
 mod budget;
 mod classify;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod config;
 mod conn;
 mod credentials;
@@ -12,6 +14,8 @@ mod dial;
 mod endpoint;
 mod error;
 mod events;
+#[cfg(feature = "cluster")]
+mod gather;
 mod guard;
 mod handshake;
 mod link;
@@ -19,8 +23,14 @@ mod node;
 mod observe;
 mod options;
 mod reply;
+#[cfg(feature = "cluster")]
+mod routing;
 mod setters;
 mod setup;
+#[cfg(feature = "cluster")]
+mod shards;
+#[cfg(feature = "cluster")]
+mod slots;
 mod stream;
 mod supervisor;
 mod topology;

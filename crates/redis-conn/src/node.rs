@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::endpoint::Endpoint;
 use crate::error::Result;
+use crate::events::State;
 use crate::link::{Link, Request};
 use crate::options::{SetOptions, get_command};
 use crate::reply;
@@ -30,6 +32,15 @@ impl Node {
 
     pub(crate) fn setup(&self) -> &Arc<Setup> {
         &self.setup
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.main.link.status.borrow().state
+    }
+
+    /// Where it is connected to now.
+    pub(crate) fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.main.link.current.load().as_ref().map(|live| Arc::clone(&live.endpoint))
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {

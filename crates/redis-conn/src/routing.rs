@@ -91,6 +91,11 @@ impl Route {
     }
 }
 
+/// A command's name, as it was given.
+pub(crate) fn name(cmd: &Cmd) -> &[u8] {
+    Args(cmd).at(0).unwrap_or_default()
+}
+
 /// The keys of a command that can be divided, each with its further arguments and its slot.
 pub(crate) fn divided_args(cmd: &Cmd, step: usize) -> Vec<(u16, Vec<&[u8]>)> {
     let args: Vec<&[u8]> = Args(cmd).all().skip(1).collect();

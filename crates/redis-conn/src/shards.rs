@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::jittered;
 use crate::endpoint::{Endpoint, FixedEndpoint};
-use crate::error::{Class, Error, ErrorKind, Redirect, Result};
+use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::{Event, State};
 use crate::node::Node;
 use crate::setup::Setup;
@@ -133,12 +133,12 @@ impl Shards {
         &self.setup
     }
 
-    /// The node a redirect names, connected by the deadline.
+    /// The node at an endpoint that a redirect named, connected by the deadline.
     ///
     /// # Errors
-    /// The node's failure to connect; `Protocol` when the cluster names more nodes than any cluster has.
-    pub(crate) async fn redirected(&self, redirect: &Redirect, deadline: Instant) -> Result<Arc<Node>> {
-        let node = self.node(&redirect.endpoint)?;
+    /// Its failure to connect; `Protocol` when the cluster names more nodes than any cluster has.
+    pub(crate) async fn at(&self, endpoint: &Arc<Endpoint>, deadline: Instant) -> Result<Arc<Node>> {
+        let node = self.node(endpoint)?;
         node.ready(deadline).await?;
         Ok(node)
     }

@@ -63,9 +63,9 @@ impl SlotMap {
         Some(map)
     }
 
-    /// The shard that serves `slot`.
-    pub(crate) fn shard_of(&self, slot: u16) -> Option<&Shard> {
-        self.shards.get(usize::from(*self.owner.get(usize::from(slot))?))
+    /// Which of [`shards`](Self::shards) serves `slot`.
+    pub(crate) fn shard_index(&self, slot: u16) -> Option<usize> {
+        self.owner.get(usize::from(slot)).filter(|owner| **owner != UNSERVED).map(|owner| usize::from(*owner))
     }
 
     /// All shards that serve slots.
@@ -139,9 +139,9 @@ mod tests {
         let map = SlotMap::parse(&reply(), &Endpoint::tcp("seed", 7000)).unwrap();
         assert!(map.is_complete());
         assert_eq!(map.shards().len(), 2);
-        assert_eq!(*map.shard_of(0).unwrap().master, Endpoint::tcp("10.0.0.1", 7000));
-        assert_eq!(map.shard_of(0).unwrap().replicas, [Arc::new(Endpoint::tcp("seed", 7003))]);
-        assert_eq!(*map.shard_of(16_383).unwrap().master, Endpoint::tcp("seed", 7001));
+        assert_eq!(*shard(&map, 0).master, Endpoint::tcp("10.0.0.1", 7000));
+        assert_eq!(shard(&map, 0).replicas, [Arc::new(Endpoint::tcp("seed", 7003))]);
+        assert_eq!(*shard(&map, 16_383).master, Endpoint::tcp("seed", 7001));
     }
 
     #[test]
@@ -151,7 +151,7 @@ mod tests {
         ranges.push(Value::Array(vec![Value::Int(8192), Value::Int(16_383), peer("?", 7009)]));
         let map = SlotMap::parse(&Value::Array(ranges), &Endpoint::tcp("seed", 7000)).unwrap();
         assert!(!map.is_complete());
-        assert!(map.shard_of(8192).is_none());
+        assert!(map.shard_index(8192).is_none());
     }
 
     #[test]
@@ -168,6 +168,10 @@ mod tests {
         ] {
             assert_eq!(SlotMap::parse(&bad, &asked), None, "{bad:?}");
         }
+    }
+
+    fn shard(map: &SlotMap, slot: u16) -> &Shard {
+        &map.shards()[map.shard_index(slot).unwrap()]
     }
 
     fn reply() -> Value {

@@ -7,10 +7,14 @@ use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use crate::error::Result;
+use crate::events::State;
 use crate::link::Piped;
 use crate::node::Node;
 use crate::options::SetOptions;
 use crate::setup::Setup;
+
+/// One result for each reply; error replies are data.
+pub(crate) type Replies = Vec<Result<Value>>;
 
 /// What a handle sends its operations to.
 pub(crate) trait Topology: Send + Sync + 'static {
@@ -21,15 +25,14 @@ pub(crate) trait Topology: Send + Sync + 'static {
     /// What the parts of this handle share.
     fn setup(&self) -> &Arc<Setup>;
 
+    /// State of the connections: the worst where there are several.
+    fn state(&self) -> State;
+
     /// Sends a command to the node its keys live on. Error replies come back as data.
     fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>>;
 
-    /// Sends a pipeline, split by node where need be. Error replies of members come back as data.
-    fn send_pipeline<'a>(
-        &'a self,
-        pipeline: Piped<'a>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Vec<Value>>>;
+    /// Sends a pipeline, split by node where need be.
+    fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>>;
 
     /// Reads a string, batched with others of its node.
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
@@ -57,16 +60,16 @@ impl Topology for Node {
         self.setup()
     }
 
+    fn state(&self) -> State {
+        self.state()
+    }
+
     fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
         Box::pin(self.send(command, deadline))
     }
 
-    fn send_pipeline<'a>(
-        &'a self,
-        pipeline: Piped<'a>,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<Vec<Value>>> {
-        Box::pin(self.send(pipeline, deadline))
+    fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>> {
+        Box::pin(async move { Ok(self.send(pipeline, deadline).await?.into_iter().map(Ok).collect()) })
     }
 
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
