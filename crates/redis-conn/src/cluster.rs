@@ -69,7 +69,13 @@ impl Cluster {
     }
 
     /// Divides a command of many keys and puts the replies together.
-    async fn send_parts(&self, command: &Cmd, step: usize, gather: Gather, deadline: Instant) -> Result<Value> {
+    async fn send_parts(
+        &self,
+        command: &Cmd,
+        step: usize,
+        gather: Gather,
+        deadline: Instant,
+    ) -> Result<Value> {
         let parts = Parts::of(command, step);
         let mut errands: Vec<_> =
             parts.commands().map(|(slot, command)| Errand::new(vec![command], Some(slot))).collect();
@@ -162,7 +168,8 @@ impl Cluster {
             Some(slot) => self.shards.view().master_of(slot).cloned(),
             None => self.shards.any_master(),
         };
-        let unserved = || Error::not_sent(ErrorKind::Unavailable, "no node serves the slot; nothing was sent");
+        let unserved =
+            || Error::not_sent(ErrorKind::Unavailable, "no node serves the slot; nothing was sent");
         Ok((node.ok_or_else(unserved)?, false))
     }
 

@@ -47,7 +47,9 @@ impl Conn {
             }
             #[cfg(feature = "cluster")]
             Servers::Cluster { seeds } => Arc::new(Cluster::connect(config, &seeds, deadline).await?),
-            _ => return Err(Error::new(ErrorKind::Unsupported, Class::Fatal, "this build lacks the topology")),
+            _ => {
+                return Err(Error::new(ErrorKind::Unsupported, Class::Fatal, "this build lacks the topology"));
+            }
         };
         Ok(Self { topology })
     }

@@ -138,7 +138,14 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, class: Class, context: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, class, code: None, redirect: None, context: context.into(), source: None }))
+        Self(Box::new(Inner {
+            kind,
+            class,
+            code: None,
+            redirect: None,
+            context: context.into(),
+            source: None,
+        }))
     }
 
     pub(crate) fn not_sent(kind: ErrorKind, context: impl Into<Cow<'static, str>>) -> Self {

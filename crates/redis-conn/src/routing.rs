@@ -112,7 +112,9 @@ fn keyless(name: &[u8], args: Args<'_>) -> Result<Option<Route>> {
         b"FLUSHALL" | b"FLUSHDB" => Route::AllMasters(Gather::Same),
         b"SCRIPT" if args.is(1, b"EXISTS") => Route::AllMasters(Gather::All),
         b"SCRIPT" => Route::AllMasters(Gather::Same),
-        b"FUNCTION" if ["LOAD", "DELETE", "FLUSH", "RESTORE"].iter().any(|verb| args.is(1, verb.as_bytes())) => {
+        b"FUNCTION"
+            if ["LOAD", "DELETE", "FLUSH", "RESTORE"].iter().any(|verb| args.is(1, verb.as_bytes())) =>
+        {
             Route::AllMasters(Gather::Same)
         }
         b"CONFIG" if args.is(1, b"SET") || args.is(1, b"RESETSTAT") => Route::AllMasters(Gather::Same),

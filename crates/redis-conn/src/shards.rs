@@ -17,6 +17,7 @@ use crate::endpoint::{Endpoint, FixedEndpoint};
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::{Event, State};
 use crate::node::Node;
+use crate::reply;
 use crate::setup::Setup;
 use crate::slots::SlotMap;
 
@@ -70,7 +71,11 @@ impl Shards {
     /// # Errors
     /// The last seed's failure, when none answers by the deadline; `Unsupported` when the servers are not in
     /// cluster mode.
-    pub(crate) async fn discover(setup: Arc<Setup>, seeds: &[Endpoint], deadline: Instant) -> Result<Arc<Self>> {
+    pub(crate) async fn discover(
+        setup: Arc<Setup>,
+        seeds: &[Endpoint],
+        deadline: Instant,
+    ) -> Result<Arc<Self>> {
         let shards = Arc::new(Self {
             setup,
             seeds: seeds.iter().cloned().map(Arc::new).collect(),
@@ -94,7 +99,10 @@ impl Shards {
             pause = (pause * 2).min(REFRESH_PAUSE.1);
         }
         let masters = shards.view().masters.clone();
-        join_all(masters.iter().map(|node| node.ready(deadline))).await.into_iter().collect::<Result<()>>()?;
+        join_all(masters.iter().map(|node| node.ready(deadline)))
+            .await
+            .into_iter()
+            .collect::<Result<()>>()?;
         Ok(shards)
     }
 
@@ -187,7 +195,8 @@ impl Shards {
     /// The map two witnesses agree on, or else the fullest one.
     async fn ask(&self, witnesses: &[Arc<Node>], deadline: Instant) -> Result<SlotMap> {
         let deadline = deadline.min(Instant::now() + LEARN_TIMEOUT);
-        let mut answers: FuturesUnordered<_> = witnesses.iter().map(|node| slots_by(node, deadline)).collect();
+        let mut answers: FuturesUnordered<_> =
+            witnesses.iter().map(|node| slots_by(node, deadline)).collect();
         let mut best: Option<SlotMap> = None;
         let mut failure = None;
         while let Some(answer) = answers.next().await {
@@ -203,7 +212,8 @@ impl Shards {
 
     fn adopt(&self, map: SlotMap) -> Result<()> {
         if self.view().map != map {
-            let masters = map.shards().iter().map(|shard| self.node(&shard.master)).collect::<Result<Vec<_>>>()?;
+            let masters =
+                map.shards().iter().map(|shard| self.node(&shard.master)).collect::<Result<Vec<_>>>()?;
             let count = masters.len();
             self.view.store(Arc::new(View { map, masters }));
             self.version.send_modify(|version| *version += 1);
@@ -248,7 +258,13 @@ async fn slots_by(node: &Arc<Node>, deadline: Instant) -> Result<SlotMap> {
         node.ready(deadline).await?;
         let endpoint = Arc::clone(&node.link().live()?.endpoint);
         let reply = node.send(redis::cmd("CLUSTER").arg("SLOTS") as &redis::Cmd, deadline).await?;
-        let reply = crate::reply::value(reply)?;
+        let reply = reply::value(reply).map_err(|error| match error.kind() {
+            ErrorKind::Reply => {
+                let context = "the server is not in cluster mode, or refuses CLUSTER SLOTS";
+                Error::new(ErrorKind::Unsupported, Class::Fatal, context).with_source(error)
+            }
+            _ => error,
+        })?;
         SlotMap::parse(&reply, &endpoint)
             .ok_or_else(|| Error::new(ErrorKind::Protocol, Class::NotSent, "not a reply to CLUSTER SLOTS"))
     };
