@@ -109,17 +109,14 @@ impl Budget {
         }
     }
 
-    /// Takes room where there is any. Nothing is taken for a moment and given back: that would wake the line,
-    /// and the one who waits would wake itself for ever.
     fn take_free(&self, bytes: usize) -> Option<Charge> {
         let charge = Charge(ONE | (bytes as u64).min(BYTES >> 4));
-        let has_room = |used: u64| {
+        let fits = |used: u64| {
             let used_bytes = used & BYTES;
-            let fits = used_bytes == 0 || used_bytes + (charge.0 & BYTES) <= self.max_bytes;
-            used >> 40 < self.max_count && fits
+            let room = used_bytes == 0 || used_bytes + (charge.0 & BYTES) <= self.max_bytes;
+            (used >> 40 < self.max_count && room).then(|| used + charge.0)
         };
-        let add = |used: u64| has_room(used).then_some(used + charge.0);
-        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).ok().map(|_| charge)
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).ok().map(|_| charge)
     }
 }
 
