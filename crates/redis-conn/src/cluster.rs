@@ -18,6 +18,7 @@ use crate::endpoint::{Endpoint, FixedEndpoint};
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::State;
 use crate::gather::{Parts, join};
+use crate::ground::Ground;
 use crate::link::Piped;
 use crate::node::Node;
 use crate::options::{SetOptions, get_command};
@@ -251,6 +252,34 @@ impl Topology for Cluster {
                 }
             }
             reply::written(self.send_to(Some(slot), &options.command(key, value), deadline).await?)
+        })
+    }
+
+    fn send_at<'a>(
+        &'a self,
+        at: Option<&'a Arc<Endpoint>>,
+        command: &'a Cmd,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(Value, u64)>> {
+        Box::pin(async move {
+            let endpoint = at.ok_or_else(|| Error::not_sent(ErrorKind::Unsupported, "which node is to be asked"))?;
+            self.shards.node(endpoint)?.send_in_epoch(command, deadline).await
+        })
+    }
+
+    fn ground(&self, deadline: Instant) -> BoxFuture<'_, Result<Option<Ground>>> {
+        Box::pin(async move {
+            let mut pause = PAUSE.0;
+            loop {
+                let error = match self.shards.survey(deadline).await {
+                    Ok(ground) => return Ok(Some(ground)),
+                    Err(error) => error,
+                };
+                self.shards.suspect();
+                if !self.pause(&mut pause, deadline).await {
+                    return Err(error);
+                }
+            }
         })
     }
 

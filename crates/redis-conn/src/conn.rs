@@ -130,6 +130,10 @@ impl Conn {
         self.topology.close().await;
     }
 
+    pub(crate) fn topology(&self) -> Arc<dyn Topology> {
+        Arc::clone(&self.topology)
+    }
+
     async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
         refuse_stateful(command)?;
         match self.topology.single() {

@@ -16,6 +16,7 @@ mod error;
 mod events;
 #[cfg(feature = "cluster")]
 mod gather;
+mod ground;
 mod guard;
 mod handshake;
 mod link;
@@ -25,11 +26,11 @@ mod options;
 mod reply;
 #[cfg(feature = "cluster")]
 mod routing;
+mod scan;
 mod setters;
 mod setup;
 #[cfg(feature = "cluster")]
 mod shards;
-#[cfg(feature = "cluster")]
 mod slots;
 mod stream;
 mod supervisor;
@@ -45,4 +46,5 @@ pub use error::{Class, Error, ErrorKind, Result};
 pub use events::{DownReason, Event, Events, State};
 pub use handshake::Role;
 pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
+pub use scan::{Scan, ScanOptions};
 pub use options::{Condition, Expiry, SetOptions};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
@@ -49,6 +50,14 @@ impl Node {
 
     pub(crate) async fn send<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
         self.main.link.send(request, deadline).await
+    }
+
+    /// Sends, and says in which epoch of the connection; `u64::MAX`, which is none, when that is not certain.
+    pub(crate) async fn send_in_epoch(&self, command: &Cmd, deadline: Instant) -> Result<(Value, u64)> {
+        let epoch = self.link().live()?.epoch;
+        let reply = self.send(command, deadline).await?;
+        let after = self.link().live()?.epoch;
+        Ok((reply, if after == epoch { epoch } else { u64::MAX }))
     }
 
     pub(crate) async fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {

@@ -16,6 +16,7 @@ use crate::backoff::jittered;
 use crate::endpoint::{Endpoint, FixedEndpoint};
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::{Event, State};
+use crate::ground::Ground;
 use crate::node::Node;
 use crate::reply;
 use crate::setup::Setup;
@@ -160,6 +161,20 @@ impl Shards {
         turned().find(up).or_else(|| turned().next()).cloned()
     }
 
+    /// Asks all masters what they own.
+    ///
+    /// # Errors
+    /// The failure of a master to answer; `NotReady` when together they do not own all slots.
+    pub(crate) async fn survey(&self, deadline: Instant) -> Result<Ground> {
+        let masters = self.view().masters.clone();
+        let answers = join_all(masters.iter().map(|node| nodes_by(node, deadline))).await;
+        let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
+        Ground::survey(&answers).ok_or_else(|| {
+            let context = "the masters do not own all slots, so keys would be missing";
+            Error::new(ErrorKind::NotReady, Class::Refused, context)
+        })
+    }
+
     /// Closes the connections to all nodes.
     pub(crate) async fn close(&self) {
         let nodes: Vec<Arc<Node>> = self.nodes.lock().values().map(|known| Arc::clone(&known.node)).collect();
@@ -235,7 +250,7 @@ impl Shards {
     }
 
     /// The node at an endpoint; connecting starts with the first call.
-    fn node(&self, endpoint: &Arc<Endpoint>) -> Result<Arc<Node>> {
+    pub(crate) fn node(&self, endpoint: &Arc<Endpoint>) -> Result<Arc<Node>> {
         let mut nodes = self.nodes.lock();
         if let Some(known) = nodes.get_mut(endpoint) {
             known.missed = 0;
@@ -250,6 +265,14 @@ impl Shards {
         nodes.insert(Arc::clone(endpoint), Known { node: Arc::clone(&node), missed: 0 });
         Ok(node)
     }
+}
+
+/// One node's idea of the cluster in words, and where that node is.
+async fn nodes_by(node: &Arc<Node>, deadline: Instant) -> Result<(Arc<Endpoint>, String)> {
+    let endpoint = Arc::clone(&node.link().live()?.endpoint);
+    let reply = node.send(redis::cmd("CLUSTER").arg("NODES") as &redis::Cmd, deadline).await?;
+    let text = redis::from_redis_value(reply::value(reply)?).map_err(|_| reply::unexpected())?;
+    Ok((endpoint, text))
 }
 
 /// One node's idea of who serves what.

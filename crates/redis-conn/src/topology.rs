@@ -6,8 +6,10 @@ use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
+use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::events::State;
+use crate::ground::Ground;
 use crate::link::Piped;
 use crate::node::Node;
 use crate::options::SetOptions;
@@ -45,6 +47,17 @@ pub(crate) trait Topology: Send + Sync + 'static {
         options: SetOptions,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool>>;
+
+    /// Sends a command to one node of several, or to the only one, and says in which epoch of its connection.
+    fn send_at<'a>(
+        &'a self,
+        at: Option<&'a Arc<Endpoint>>,
+        command: &'a Cmd,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(Value, u64)>>;
+
+    /// Who owns which slot now; `None` where there are no slots.
+    fn ground(&self, deadline: Instant) -> BoxFuture<'_, Result<Option<Ground>>>;
 
     /// Ends all connections; returns when they are closed.
     fn close(&self) -> BoxFuture<'_, ()>;
@@ -84,6 +97,19 @@ impl Topology for Node {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(self.set(key, value, options, deadline))
+    }
+
+    fn send_at<'a>(
+        &'a self,
+        _: Option<&'a Arc<Endpoint>>,
+        command: &'a Cmd,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(Value, u64)>> {
+        Box::pin(self.send_in_epoch(command, deadline))
+    }
+
+    fn ground(&self, _: Instant) -> BoxFuture<'_, Result<Option<Ground>>> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -3,4 +3,5 @@
 mod moves;
 mod outages;
 mod routing;
+mod scan;
 mod support;
