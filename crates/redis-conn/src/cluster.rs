@@ -19,10 +19,11 @@ use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::State;
 use crate::gather::{Parts, join};
 use crate::ground::Ground;
-use crate::link::Piped;
+
 use crate::node::Node;
 use crate::options::{SetOptions, get_command};
 use crate::reply;
+use crate::request::Piped;
 use crate::routing::{Gather, Route};
 use crate::setup::Setup;
 use crate::shards::Shards;
@@ -262,7 +263,8 @@ impl Topology for Cluster {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<(Value, u64)>> {
         Box::pin(async move {
-            let endpoint = at.ok_or_else(|| Error::not_sent(ErrorKind::Unsupported, "which node is to be asked"))?;
+            let endpoint =
+                at.ok_or_else(|| Error::not_sent(ErrorKind::Unsupported, "which node is to be asked"))?;
             self.shards.node(endpoint)?.send_in_epoch(command, deadline).await
         })
     }

@@ -88,11 +88,7 @@ fn range(token: &str) -> Option<std::ops::RangeInclusive<usize>> {
 }
 
 /// `93->-id]` for a slot on its way out, `77-<-id]` for one on its way in.
-fn parse_move(
-    token: &str,
-    own: &Arc<Endpoint>,
-    ids: &HashMap<&str, Option<Arc<Endpoint>>>,
-) -> Option<Move> {
+fn parse_move(token: &str, own: &Arc<Endpoint>, ids: &HashMap<&str, Option<Arc<Endpoint>>>) -> Option<Move> {
     let token = token.strip_suffix(']')?;
     let (slot, id, outward) = match token.split_once("->-") {
         Some((slot, id)) => (slot, id, true),
@@ -135,7 +131,8 @@ mod tests {
 
     #[test]
     fn changes_name_the_old_and_the_new_owner() {
-        let before = Ground::survey(&[(endpoint(7000), A.to_owned()), (endpoint(7001), B.to_owned())]).unwrap();
+        let before =
+            Ground::survey(&[(endpoint(7000), A.to_owned()), (endpoint(7001), B.to_owned())]).unwrap();
         let a = A.replace("0-8000", "0-7999");
         let b = B.replace("connected 8001 8003", "connected 8000-8001 8003");
         let after = Ground::survey(&[(endpoint(7000), a), (endpoint(7001), b)]).unwrap();

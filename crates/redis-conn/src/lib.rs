@@ -3,6 +3,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
+mod batch;
 mod budget;
 mod classify;
 #[cfg(feature = "cluster")]
@@ -10,6 +11,7 @@ mod cluster;
 mod config;
 mod conn;
 mod credentials;
+mod dedicated;
 mod dial;
 mod endpoint;
 mod error;
@@ -23,7 +25,9 @@ mod link;
 mod node;
 mod observe;
 mod options;
+mod pool;
 mod reply;
+mod request;
 #[cfg(feature = "cluster")]
 mod routing;
 mod scan;
@@ -41,10 +45,12 @@ mod watch;
 pub use config::{Backoff, Batching, Config, KeepAlive, Pooling, Protocol, Servers, Tcp};
 pub use conn::Conn;
 pub use credentials::{Credentials, CredentialsProvider};
+pub use dedicated::Dedicated;
 pub use endpoint::Endpoint;
 pub use error::{Class, Error, ErrorKind, Result};
 pub use events::{DownReason, Event, Events, State};
 pub use handshake::Role;
 pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
-pub use scan::{Scan, ScanOptions};
 pub use options::{Condition, Expiry, SetOptions};
+pub use pool::PoolStats;
+pub use scan::{Scan, ScanOptions};

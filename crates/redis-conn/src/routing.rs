@@ -168,7 +168,7 @@ impl<'a> Args<'a> {
     }
 
     /// The name in upper case; a name longer than any command's comes back cut, and so matches none.
-    fn name<'b>(self, buffer: &'b mut [u8; 24]) -> Option<&'b [u8]> {
+    fn name(self, buffer: &mut [u8; 24]) -> Option<&[u8]> {
         let name = self.at(0)?;
         let length = name.len().min(buffer.len());
         buffer[..length].copy_from_slice(&name[..length]);

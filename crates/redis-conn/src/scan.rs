@@ -62,7 +62,7 @@ pub struct Scan {
 enum State {
     /// Nothing has been asked yet.
     New,
-    Walking(Walk),
+    Walking(Box<Walk>),
     Done,
 }
 
@@ -114,7 +114,7 @@ impl Scan {
             let walk = match &mut self.state {
                 State::Done => return Ok(None),
                 State::New => {
-                    self.state = State::Walking(Walk::begin(self.topology.ground(deadline).await?));
+                    self.state = State::Walking(Box::new(Walk::begin(self.topology.ground(deadline).await?)));
                     continue;
                 }
                 State::Walking(walk) => walk,
@@ -196,7 +196,8 @@ impl Walk {
         sleep(PAUSE).await;
         let Ok(Some(ground)) = topology.ground(deadline).await else { return Err(error) };
         let at = self.legs.front().and_then(|leg| leg.at.clone());
-        let gone = at.is_some_and(|at| !ground.masters.contains(&at) && !ground.moving.iter().any(|m| m.to == at));
+        let gone =
+            at.is_some_and(|at| !ground.masters.contains(&at) && !ground.moving.iter().any(|m| m.to == at));
         self.notice(Some(ground));
         if gone {
             self.legs.pop_front();

@@ -20,6 +20,8 @@ pub(crate) struct Setup {
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) source: Arc<dyn EndpointSource>,
     pub(crate) events: broadcast::Sender<Event>,
+    /// Whether its keys lie in many slots, which one `MGET` cannot span.
+    pub(crate) many_slots: bool,
     epoch: AtomicU64,
 }
 
@@ -30,6 +32,7 @@ impl Setup {
             config,
             source,
             events: broadcast::Sender::new(EVENT_BACKLOG),
+            many_slots: false,
             epoch: AtomicU64::new(1),
         })
     }
@@ -41,6 +44,7 @@ impl Setup {
             dialer: Arc::clone(&self.dialer),
             source,
             events: self.events.clone(),
+            many_slots: true,
             epoch: AtomicU64::new(1),
         })
     }

@@ -10,9 +10,9 @@ use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::events::State;
 use crate::ground::Ground;
-use crate::link::Piped;
 use crate::node::Node;
 use crate::options::SetOptions;
+use crate::request::Piped;
 use crate::setup::Setup;
 
 /// One result for each reply; error replies are data.
