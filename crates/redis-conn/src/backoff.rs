@@ -30,6 +30,11 @@ impl Schedule {
     }
 }
 
+/// A span around `mean`, so that many clients do not act in step.
+pub(crate) fn jittered(mean: Duration) -> Duration {
+    mean.mul_f64(rand::rng().random_range(0.75..=1.25))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

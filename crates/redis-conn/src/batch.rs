@@ -178,7 +178,8 @@ fn hand_out<T>(members: &mut Vec<Member<T>>, outcome: Result<Vec<Value>>) {
 }
 
 /// One `MGET`, and `GET` for what it found absent: `MGET` answers nil also for a key of another type, which must
-/// not be taken for absent. Where much is absent, or the user may not read one of the keys, `GET`s from the start.
+/// not be taken for absent. Where keys lie in many slots, where much is absent, or where the user may not read one of
+/// the keys, `GET`s from the start.
 async fn read(
     link: &Link,
     members: &[Member<Vec<u8>>],
@@ -186,7 +187,7 @@ async fn read(
     misses: &mut f32,
 ) -> Result<Vec<Value>> {
     let keys: Vec<&[u8]> = members.iter().map(|member| member.payload.as_slice()).collect();
-    if keys.len() == 1 || *misses > MANY_MISSES {
+    if keys.len() == 1 || link.setup.many_slots || *misses > MANY_MISSES {
         let values = get_each(link, &keys, deadline).await?;
         note_misses(misses, &values);
         return Ok(values);

@@ -2,7 +2,7 @@
 
 use redis::{RedisError, ServerError};
 
-use crate::error::{Class, Error, ErrorKind};
+use crate::error::{Class, Error, ErrorKind, Redirect};
 
 /// How far an operation had come when its connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,14 @@ fn by_code(code: &str, detail: Option<&str>) -> Error {
         None if context.is_empty() => std::borrow::Cow::Owned(code.to_owned()),
         None => std::borrow::Cow::Borrowed(context),
     };
-    Error::new(kind, class, context).with_code(code.to_owned())
+    let redirect = (kind == ErrorKind::Redirected).then(|| redirect(code, detail?)).flatten();
+    Error::new(kind, class, context).with_code(code.to_owned()).with_redirect(redirect)
+}
+
+/// `<slot> <host>:<port>`; an IPv6 host stands there without brackets.
+fn redirect(code: &str, detail: &str) -> Option<Redirect> {
+    let (host, port) = detail.split(' ').nth(1)?.rsplit_once(':')?;
+    Some(Redirect { host: host.to_owned(), port: port.parse().ok()?, asking: code == "ASK" })
 }
 
 /// Servers before 7.0 wrap the refusal a script met into `ERR ... -READONLY ...`.
@@ -165,6 +172,18 @@ mod tests {
             Some("Error running script (call to f_1): @user_script:1: -READONLY You can't write"),
         );
         assert_eq!((error.kind(), error.class()), (ErrorKind::ReadOnly, Class::WrongRole));
+    }
+
+    #[test]
+    fn redirects_say_where_to_go() {
+        let to = |code, detail| {
+            let redirect = by_code(code, Some(detail)).redirect().cloned()?;
+            Some((redirect.host, redirect.port, redirect.asking))
+        };
+        assert_eq!(to("MOVED", "3999 127.0.0.1:6381"), Some(("127.0.0.1".to_owned(), 6381, false)));
+        assert_eq!(to("ASK", "3999 ::1:6381"), Some(("::1".to_owned(), 6381, true)));
+        assert_eq!(to("MOVED", "3999 :6381"), Some((String::new(), 6381, false)));
+        assert_eq!(to("MOVED", "nonsense"), None);
     }
 
     #[test]

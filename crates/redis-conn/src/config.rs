@@ -36,6 +36,9 @@ pub struct Config {
     /// server answers nothing while it runs one command or script, so keep it above the longest of those.
     /// Default: 1 s.
     pub stall_timeout: Duration,
+    /// How often a cluster's topology is looked at when nothing hints at a change, give or take a quarter.
+    /// Default: 30 s.
+    pub topology_interval: Duration,
     /// Pauses between connection attempts, which never end. Default: 10 ms to 200 ms.
     pub backoff: Backoff,
     /// Socket options. Default: see [`Tcp`].
@@ -225,6 +228,7 @@ impl Config {
             dial_timeout: Duration::from_secs(2),
             command_timeout: Duration::from_secs(3),
             stall_timeout: Duration::from_secs(1),
+            topology_interval: Duration::from_secs(30),
             backoff: Backoff::default(),
             tcp: Tcp::default(),
             max_in_flight: 4096,
@@ -249,6 +253,7 @@ impl Config {
             ("command_timeout", self.command_timeout),
             ("stall_timeout", self.stall_timeout),
             ("health_interval", self.health_interval),
+            ("topology_interval", self.topology_interval),
             ("backoff.min", self.backoff.min),
             ("pool.wait_timeout", self.pool.wait_timeout),
             ("pool.idle_timeout", self.pool.idle_timeout),
@@ -300,6 +305,7 @@ impl fmt::Debug for Config {
             .field("dial_timeout", &self.dial_timeout)
             .field("command_timeout", &self.command_timeout)
             .field("stall_timeout", &self.stall_timeout)
+            .field("topology_interval", &self.topology_interval)
             .field("backoff", &self.backoff)
             .field("tcp", &self.tcp)
             .field("max_in_flight", &self.max_in_flight)

@@ -7,6 +7,8 @@ use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+#[cfg(feature = "cluster")]
+use crate::cluster::Cluster;
 use crate::config::{Config, Servers};
 use crate::dedicated::Dedicated;
 use crate::endpoint::FixedEndpoint;
@@ -21,7 +23,7 @@ use crate::pubsub::Subscription;
 use crate::reply;
 use crate::request::Piped;
 use crate::setup::Setup;
-use crate::topology::Topology;
+use crate::topology::{Replies, Topology};
 
 /// A handle to Redis that keeps itself connected. Clones share the connections; the last one closes them.
 ///
@@ -41,13 +43,24 @@ impl Conn {
     pub async fn connect(config: Config) -> Result<Self> {
         config.validate()?;
         let deadline = Instant::now() + config.connect_timeout;
-        let Servers::Standalone(endpoint) = &config.servers else {
-            return Err(Error::new(ErrorKind::Unsupported, Class::Fatal, "Sentinel and Cluster"));
+        let topology: Arc<dyn Topology> = match config.servers.clone() {
+            Servers::Standalone(endpoint) => {
+                let source = Arc::new(FixedEndpoint::new(endpoint));
+                let node = Node::start(Setup::new(Arc::new(config), source));
+                node.ready(deadline).await?;
+                Arc::new(node)
+            }
+            #[cfg(feature = "cluster")]
+            Servers::Cluster { seeds } => Arc::new(Cluster::connect(config, &seeds, deadline).await?),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    Class::Fatal,
+                    "this build lacks the topology",
+                ));
+            }
         };
-        let source = Arc::new(FixedEndpoint::new(endpoint.clone()));
-        let node = Node::start(Setup::new(Arc::new(config), source));
-        node.ready(deadline).await?;
-        Ok(Self { topology: Arc::new(node) })
+        Ok(Self { topology })
     }
 
     /// Sends a command and waits for its answer, at most until `deadline`.
@@ -146,10 +159,7 @@ impl Conn {
 
     /// State of the shared connection.
     pub fn state(&self) -> State {
-        match self.topology.single() {
-            Some(node) => node.link().status.borrow().state,
-            None => State::Up,
-        }
+        self.topology.state()
     }
 
     /// The settings it was built from.
@@ -160,6 +170,10 @@ impl Conn {
     /// Closes all connections, of every clone; returns when they are closed. What is under way fails.
     pub async fn close(&self) {
         self.topology.close().await;
+    }
+
+    pub(crate) fn topology(&self) -> Arc<dyn Topology> {
+        Arc::clone(&self.topology)
     }
 
     fn single(&self, what: &'static str) -> Result<&Node> {
@@ -176,12 +190,12 @@ impl Conn {
         }
     }
 
-    async fn send_pipeline(&self, pipeline: Piped<'_>, deadline: Instant) -> Result<Vec<Value>> {
+    async fn send_pipeline(&self, pipeline: Piped<'_>, deadline: Instant) -> Result<Replies> {
         for command in pipeline.pipeline.cmd_iter() {
             refuse_stateful(command)?;
         }
         match self.topology.single() {
-            Some(node) => node.send(pipeline, deadline).await,
+            Some(node) => Ok(node.send(pipeline, deadline).await?.into_iter().map(Ok).collect()),
             None => self.topology.send_pipeline(pipeline, deadline).await,
         }
     }
@@ -209,7 +223,10 @@ impl redis::aio::ConnectionLike for Conn {
     ) -> RedisFuture<'a, Vec<Value>> {
         let deadline = self.default_deadline();
         let piped = Piped { pipeline, offset, count };
-        Box::pin(async move { self.send_pipeline(piped, deadline).await.map_err(RedisError::from) })
+        Box::pin(async move {
+            let replies = self.send_pipeline(piped, deadline).await.map_err(RedisError::from)?;
+            replies.into_iter().map(|reply| reply.map_err(RedisError::from)).collect()
+        })
     }
 
     fn get_db(&self) -> i64 {

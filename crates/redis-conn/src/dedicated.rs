@@ -114,7 +114,7 @@ impl Dedicated {
             return Ok(Vec::new());
         }
         let replies = self.send_pipeline(Piped::new(pipeline), deadline).await?;
-        reply::members(pipeline, replies)
+        reply::members(pipeline, replies.into_iter().map(Ok).collect())
     }
 
     /// Whether the connection is still there; a use finds out for sure.

@@ -17,6 +17,7 @@ struct Inner {
     kind: ErrorKind,
     class: Class,
     code: Option<Cow<'static, str>>,
+    redirect: Option<Redirect>,
     context: Cow<'static, str>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -87,6 +88,16 @@ pub enum Class {
     Reply,
 }
 
+/// Where a cluster node says that a command belongs (`MOVED`, `ASK`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Redirect {
+    /// Empty when it is the host of the node that answered.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// It belongs there for this once, and has to follow an `ASKING`.
+    pub(crate) asking: bool,
+}
+
 /// Shorthand for results of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -127,7 +138,14 @@ impl Error {
     }
 
     pub(crate) fn new(kind: ErrorKind, class: Class, context: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner { kind, class, code: None, context: context.into(), source: None }))
+        Self(Box::new(Inner {
+            kind,
+            class,
+            code: None,
+            redirect: None,
+            context: context.into(),
+            source: None,
+        }))
     }
 
     pub(crate) fn not_sent(kind: ErrorKind, context: impl Into<Cow<'static, str>>) -> Self {
@@ -136,6 +154,15 @@ impl Error {
 
     pub(crate) fn invalid(context: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidConfig, Class::Fatal, context)
+    }
+
+    pub(crate) fn redirect(&self) -> Option<&Redirect> {
+        self.0.redirect.as_ref()
+    }
+
+    pub(crate) fn with_redirect(mut self, redirect: Option<Redirect>) -> Self {
+        self.0.redirect = redirect;
+        self
     }
 
     pub(crate) fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
@@ -158,6 +185,7 @@ impl Error {
             kind: self.0.kind,
             class: self.0.class,
             code: self.0.code.clone(),
+            redirect: self.0.redirect.clone(),
             context: self.0.context.clone(),
             source: None,
         }))

@@ -57,6 +57,11 @@ pub enum Event {
         /// Why.
         kind: ErrorKind,
     },
+    /// Slots of the cluster are served by other nodes than before.
+    TopologyChanged {
+        /// Masters that serve slots now.
+        masters: usize,
+    },
     /// The connection was given up.
     Down {
         /// With which server.

@@ -6,6 +6,8 @@ mod backoff;
 mod batch;
 mod budget;
 mod classify;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod config;
 mod conn;
 mod credentials;
@@ -14,6 +16,9 @@ mod dial;
 mod endpoint;
 mod error;
 mod events;
+#[cfg(feature = "cluster")]
+mod gather;
+mod ground;
 mod guard;
 mod handshake;
 mod health;
@@ -25,8 +30,14 @@ mod pool;
 mod pubsub;
 mod reply;
 mod request;
+#[cfg(feature = "cluster")]
+mod routing;
+mod scan;
 mod setters;
 mod setup;
+#[cfg(feature = "cluster")]
+mod shards;
+mod slots;
 mod stream;
 mod supervisor;
 mod topology;
@@ -46,3 +57,4 @@ pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
 pub use options::{Condition, Expiry, SetOptions};
 pub use pool::PoolStats;
 pub use pubsub::{Notice, Subscription};
+pub use scan::{Scan, ScanOptions};

@@ -2,10 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
+use redis::{Cmd, Value};
 use tokio::time::{Instant, timeout_at};
 
 use crate::batch::Batcher;
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::events::State;
 use crate::health::HealthCheck;
 use crate::link::Link;
 use crate::options::{SetOptions, get_command};
@@ -47,6 +50,15 @@ impl Node {
         &self.setup
     }
 
+    pub(crate) fn state(&self) -> State {
+        self.main.link.status.borrow().state
+    }
+
+    /// Where it is connected to now.
+    pub(crate) fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.main.link.current.load().as_ref().map(|live| Arc::clone(&live.endpoint))
+    }
+
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
@@ -62,6 +74,14 @@ impl Node {
     pub(crate) async fn send<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
         let bytes = request.bytes();
         self.lane(bytes).send(request, bytes, deadline).await
+    }
+
+    /// Sends, and says in which epoch of the connection; `u64::MAX`, which is none, when that is not certain.
+    pub(crate) async fn send_in_epoch(&self, command: &Cmd, deadline: Instant) -> Result<(Value, u64)> {
+        let epoch = self.link().live()?.epoch;
+        let reply = self.send(command, deadline).await?;
+        let after = self.link().live()?.epoch;
+        Ok((reply, if after == epoch { epoch } else { u64::MAX }))
     }
 
     pub(crate) async fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {

@@ -4,6 +4,7 @@ use redis::{Pipeline, Value};
 
 use crate::classify::{SendState, classify, server_error};
 use crate::error::{Class, Error, ErrorKind, Result};
+use crate::topology::Replies;
 
 /// The value, with error replies, nested ones too, as errors.
 pub(crate) fn value(value: Value) -> Result<Value> {
@@ -36,10 +37,10 @@ pub(crate) fn written(value: Value) -> Result<bool> {
 }
 
 /// One result per member of a pipeline.
-pub(crate) fn members(pipeline: &Pipeline, mut replies: Vec<Value>) -> Result<Vec<Result<Value>>> {
+pub(crate) fn members(pipeline: &Pipeline, mut replies: Replies) -> Result<Vec<Result<Value>>> {
     if pipeline.is_transaction() {
-        replies = match replies.pop() {
-            Some(Value::Array(replies)) => replies,
+        replies = match replies.pop().transpose()? {
+            Some(Value::Array(replies)) => replies.into_iter().map(Ok).collect(),
             Some(Value::Nil) => {
                 return Err(Error::new(ErrorKind::Aborted, Class::Reply, "a watched key changed"));
             }
@@ -50,7 +51,7 @@ pub(crate) fn members(pipeline: &Pipeline, mut replies: Vec<Value>) -> Result<Ve
     if replies.len() != pipeline.len() {
         return Err(unexpected());
     }
-    Ok(replies.into_iter().map(value).collect())
+    Ok(replies.into_iter().map(|reply| reply.and_then(value)).collect())
 }
 
 pub(crate) fn unexpected() -> Error {

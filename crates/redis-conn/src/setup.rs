@@ -17,19 +17,34 @@ const EVENT_BACKLOG: usize = 256;
 /// Configuration, dialer, where to connect, the epoch and the event stream of one handle.
 pub(crate) struct Setup {
     pub(crate) config: Arc<Config>,
-    pub(crate) dialer: Dialer,
+    pub(crate) dialer: Arc<Dialer>,
     pub(crate) source: Arc<dyn EndpointSource>,
     pub(crate) events: broadcast::Sender<Event>,
+    /// Whether its keys lie in many slots, which one `MGET` cannot span.
+    pub(crate) many_slots: bool,
     epoch: AtomicU64,
 }
 
 impl Setup {
     pub(crate) fn new(config: Arc<Config>, source: Arc<dyn EndpointSource>) -> Arc<Self> {
         Arc::new(Self {
-            dialer: Dialer::new(Arc::clone(&config)),
+            dialer: Arc::new(Dialer::new(Arc::clone(&config))),
             config,
             source,
             events: broadcast::Sender::new(EVENT_BACKLOG),
+            many_slots: false,
+            epoch: AtomicU64::new(1),
+        })
+    }
+
+    /// The same for one node of several: its own place to connect to and its own epoch, all else shared.
+    pub(crate) fn for_node(&self, source: Arc<dyn EndpointSource>) -> Arc<Self> {
+        Arc::new(Self {
+            config: Arc::clone(&self.config),
+            dialer: Arc::clone(&self.dialer),
+            source,
+            events: self.events.clone(),
+            many_slots: true,
             epoch: AtomicU64::new(1),
         })
     }

@@ -91,23 +91,29 @@ impl<'a> Watch<'a> {
 struct Stall {
     read: u64,
     since: Instant,
+    looked: Instant,
 }
 
 impl Stall {
     fn new(live: &Live) -> Self {
-        Self { read: live.traffic.read(), since: Instant::now() }
+        let now = Instant::now();
+        Self { read: live.traffic.read(), since: now, looked: now }
     }
 
     /// Abandoned requests keep their share of the budget until they are answered, so the budget knows of
     /// every unanswered request.
     fn is_over(&mut self, link: &Link, live: &Live) -> bool {
-        let read = live.traffic.read();
-        if read != self.read || link.budget.count() == 0 {
-            (self.read, self.since) = (read, Instant::now());
+        let stall_timeout = link.setup.config.stall_timeout;
+        let (read, now) = (live.traffic.read(), Instant::now());
+        // After a pause of this process (a blocked runtime, a suspended machine) the silence was ours.
+        let paused = now - self.looked >= stall_timeout / 2;
+        self.looked = now;
+        if read != self.read || link.budget.count() == 0 || paused {
+            (self.read, self.since) = (read, now);
             return false;
         }
         let uploading = Duration::from_secs(link.budget.bytes() / BYTES_PER_SECOND);
-        self.since.elapsed() >= link.setup.config.stall_timeout + uploading
+        self.since.elapsed() >= stall_timeout + uploading
     }
 }
 

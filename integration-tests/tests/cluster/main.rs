@@ -1,0 +1,7 @@
+//! redis-conn on real clusters: routing, slots that move, masters that die.
+
+mod moves;
+mod outages;
+mod routing;
+mod scan;
+mod support;
