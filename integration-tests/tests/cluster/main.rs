@@ -2,6 +2,7 @@
 
 mod moves;
 mod outages;
+mod replies;
 mod routing;
 mod scan;
 mod support;
