@@ -14,6 +14,8 @@ mod credentials;
 mod dedicated;
 mod dial;
 mod endpoint;
+#[cfg(feature = "cluster")]
+mod errand;
 mod error;
 mod events;
 #[cfg(feature = "cluster")]

@@ -22,7 +22,8 @@ async fn behind_proxies() -> (Cluster, Vec<Proxy>) {
     eventually("all nodes know the proxies' ports", Duration::from_secs(10), async || {
         for node in cluster.nodes() {
             let nodes: String = node.command(redis::cmd("CLUSTER").arg("NODES")).await;
-            if let Some(proxy) = proxies.iter().find(|proxy| !nodes.contains(&format!(":{}@", proxy.port()))) {
+            if let Some(proxy) = proxies.iter().find(|proxy| !nodes.contains(&format!(":{}@", proxy.port())))
+            {
                 return Err(format!("{} is not named in {nodes}", proxy.port()));
             }
         }
