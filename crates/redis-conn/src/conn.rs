@@ -4,17 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::{Config, Servers};
+use crate::dedicated::Dedicated;
 use crate::endpoint::FixedEndpoint;
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::{Events, State};
 use crate::guard::refuse_stateful;
-use crate::link::Piped;
+use crate::health::Health;
 use crate::node::Node;
 use crate::options::SetOptions;
+use crate::pool::PoolStats;
+use crate::pubsub::Subscription;
 use crate::reply;
+use crate::request::Piped;
 use crate::setup::Setup;
 use crate::topology::Topology;
 
@@ -101,6 +106,39 @@ impl Conn {
         }
     }
 
+    /// Lends a connection of its own from the pool, for blocking commands, `WATCH` and other exclusive work.
+    /// Waits at most `pool.wait_timeout` for one; callers are served in order.
+    ///
+    /// # Errors
+    /// `Overloaded` when none became free in time; `Unavailable` while the server is not reachable;
+    /// `Unsupported` where there is no single node to connect to.
+    pub async fn dedicated(&self) -> Result<Dedicated> {
+        self.single("dedicated connections")?.pool().acquire().await
+    }
+
+    /// The state of the pool of dedicated connections; all zero where there is no single node.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.topology.single().map_or_else(PoolStats::default, |node| node.pool().stats())
+    }
+
+    /// Opens a subscription on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), within `connect_timeout`; `Unsupported` where there is no single node.
+    pub async fn subscribe(&self) -> Result<Subscription> {
+        let setup = Arc::clone(self.single("subscriptions")?.setup());
+        let deadline = Instant::now() + setup.config.connect_timeout;
+        Subscription::open(setup, deadline).await
+    }
+
+    /// The server's health, checked every `health_interval` and when the connection is lost or back.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no single node.
+    pub fn health(&self) -> Result<watch::Receiver<Health>> {
+        Ok(self.single("one health for all")?.health().watch())
+    }
+
     /// What happens on the connections from now on.
     pub fn events(&self) -> Events {
         self.topology.setup().events.subscribe()
@@ -122,6 +160,12 @@ impl Conn {
     /// Closes all connections, of every clone; returns when they are closed. What is under way fails.
     pub async fn close(&self) {
         self.topology.close().await;
+    }
+
+    fn single(&self, what: &'static str) -> Result<&Node> {
+        let unsupported =
+            || Error::new(ErrorKind::Unsupported, Class::NotSent, format!("{what} over many nodes"));
+        self.topology.single().ok_or_else(unsupported)
     }
 
     async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
