@@ -7,7 +7,6 @@ use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-#[cfg(feature = "cluster")]
 use crate::cluster::Cluster;
 use crate::config::{Config, Servers};
 use crate::dedicated::Dedicated;
@@ -50,7 +49,6 @@ impl Conn {
                 node.ready(deadline).await?;
                 Arc::new(node)
             }
-            #[cfg(feature = "cluster")]
             Servers::Cluster { seeds } => Arc::new(Cluster::connect(config, &seeds, deadline).await?),
             _ => {
                 return Err(Error::new(

@@ -6,7 +6,6 @@ mod backoff;
 mod batch;
 mod budget;
 mod classify;
-#[cfg(feature = "cluster")]
 mod cluster;
 mod config;
 mod conn;
@@ -14,11 +13,9 @@ mod credentials;
 mod dedicated;
 mod dial;
 mod endpoint;
-#[cfg(feature = "cluster")]
 mod errand;
 mod error;
 mod events;
-#[cfg(feature = "cluster")]
 mod gather;
 mod ground;
 mod guard;
@@ -32,12 +29,10 @@ mod pool;
 mod pubsub;
 mod reply;
 mod request;
-#[cfg(feature = "cluster")]
 mod routing;
 mod scan;
 mod setters;
 mod setup;
-#[cfg(feature = "cluster")]
 mod shards;
 mod slots;
 mod stream;

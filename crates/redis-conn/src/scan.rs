@@ -104,7 +104,7 @@ impl Conn {
 }
 
 impl Scan {
-    /// The next page of keys, never empty; `None` at the end.
+    /// The next page of keys, which may be empty; `None` at the end.
     ///
     /// # Errors
     /// Those of [`Conn::run`]; the walk can be continued after one. `NotReady` when the cluster does not serve
@@ -132,9 +132,7 @@ impl Scan {
                         walk.legs.pop_front();
                         walk.notice(ground);
                     }
-                    if !keys.is_empty() {
-                        return Ok(Some(keys));
-                    }
+                    return Ok(Some(keys));
                 }
                 Err(error) => walk.recover(error, &*self.topology, deadline).await?,
             }

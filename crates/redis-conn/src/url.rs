@@ -27,8 +27,7 @@ pub(crate) fn parse(url: &str) -> Result<Config> {
     match config.servers {
         Servers::Standalone(_) => Ok(config),
         Servers::Sentinel { .. } => Err(unsupported("redis+sentinel://")),
-        Servers::Cluster { .. } if cfg!(feature = "cluster") => Ok(config),
-        Servers::Cluster { .. } => Err(unsupported("redis+cluster://")),
+        Servers::Cluster { .. } => Ok(config),
     }
 }
 

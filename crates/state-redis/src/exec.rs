@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
-use redis_conn::{Conn, Events};
+use redis_conn::{Conn, Scan, ScanOptions};
 use state_core::StateResult;
 use tokio::time::Instant;
 
@@ -105,9 +105,19 @@ impl Door {
         Ok(replies.into_iter().map(translate).collect())
     }
 
-    /// What happens on the connections from now on.
-    pub(crate) fn events(&self) -> Events {
-        self.conn.events()
+    /// A walk over the servers' keys; [`page`](Self::page) turns its pages.
+    pub(crate) fn scan(&self, options: ScanOptions) -> Scan {
+        self.conn.scan(options)
+    }
+
+    /// The next page of a walk, `None` after the last. Each page has the time of an operation.
+    pub(crate) async fn page(
+        &self,
+        operation: Operation,
+        scan: &mut Scan,
+    ) -> StateResult<Option<Vec<Vec<u8>>>> {
+        let deadline = Instant::now() + self.command_timeout;
+        scan.next(deadline).await.map_err(|cause| error::from_conn(operation, cause))
     }
 
     pub(crate) async fn close(&self) {

@@ -44,10 +44,3 @@ pub(crate) fn pair(operation: Operation, value: Value) -> StateResult<(Value, Va
     let values: Result<[Value; 2], _> = values.try_into();
     values.map(|[first, second]| (first, second)).map_err(|_| unexpected_reply(operation))
 }
-
-/// Several strings.
-pub(crate) fn list(operation: Operation, value: Value) -> StateResult<Vec<Vec<u8>>> {
-    let Value::Array(values) = value else { return Err(unexpected_reply(operation)) };
-    let item = |value| bytes(operation, value)?.ok_or_else(|| unexpected_reply(operation));
-    values.into_iter().map(item).collect::<Result<_, StateError>>()
-}

@@ -1,4 +1,4 @@
-//! Scans by SCAN: escaped patterns, checked prefixes, each key once.
+//! Scans, over one server or all masters of a cluster: escaped patterns, checked prefixes, each key once.
 
 use std::collections::VecDeque;
 use std::convert::identity;
@@ -7,19 +7,15 @@ use std::time::Duration;
 use futures_util::future::ready;
 use futures_util::stream::{self, StreamExt};
 use redis::{Pipeline, Value};
-use redis_conn::{Event, Events};
+use redis_conn::Scan;
 use state_core::{
     Entry, EntryStream, Fingerprints, KeyStream, ScanOptions, StateResult, check_prefix, check_scan,
 };
-use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::exec::{Door, Operation};
 use crate::keyspace::Keyspace;
+use crate::reply;
 use crate::script::ENTRY;
-use crate::{error, reply};
-
-// The cursor that begins a scan, and the one that ends it.
-const START: &[u8] = b"0";
 
 // How much a scan of entries reads at a time, as far as the sizes it has seen tell what is coming.
 const STEP_BYTES: usize = 4 * 1024 * 1024;
@@ -63,10 +59,7 @@ pub(crate) struct Pages<'a> {
     keyspace: &'a Keyspace,
     operation: Operation,
     prefix: Vec<u8>,
-    page_size: usize,
-    /// Where the next page begins; `None` after the last.
-    cursor: Option<Vec<u8>>,
-    losses: Losses,
+    scan: Scan,
 }
 
 impl<'a> Pages<'a> {
@@ -79,38 +72,14 @@ impl<'a> Pages<'a> {
     ) -> StateResult<Self> {
         check_prefix(prefix)?;
         check_scan(options)?;
-        Ok(Self {
-            door,
-            keyspace,
-            operation,
-            prefix: prefix.to_vec(),
-            page_size: options.page_size,
-            cursor: Some(START.to_vec()),
-            losses: Losses(door.events()),
-        })
+        let pattern = keyspace.pattern(prefix);
+        let walk = redis_conn::ScanOptions::default().with_pattern(pattern).with_page(options.page_size);
+        Ok(Self { door, keyspace, operation, prefix: prefix.to_vec(), scan: door.scan(walk) })
     }
 
     /// The next page of the server's keys, `None` after the last.
     pub(crate) async fn next(&mut self) -> StateResult<Option<Vec<Vec<u8>>>> {
-        let Some(cursor) = &self.cursor else { return Ok(None) };
-        let mut scan = redis::cmd("SCAN");
-        scan.arg(cursor)
-            .arg("MATCH")
-            .arg(self.keyspace.pattern(&self.prefix))
-            .arg("COUNT")
-            .arg(self.page_size);
-        let answer = self.door.command(self.operation, &scan).await?;
-        let (next, keys) = reply::pair(self.operation, answer)?;
-        let next =
-            reply::bytes(self.operation, next)?.ok_or_else(|| error::unexpected_reply(self.operation))?;
-        self.cursor = if self.losses.happened() {
-            // A cursor means nothing to another process, not even to the same server after a restart. The keys of
-            // this page are keys all the same.
-            Some(START.to_vec())
-        } else {
-            (next != START).then_some(next)
-        };
-        let mut keys = reply::list(self.operation, keys)?;
+        let Some(mut keys) = self.door.page(self.operation, &mut self.scan).await? else { return Ok(None) };
         // The pattern is escaped; should a server read it otherwise, nothing outside of the namespace is touched.
         keys.retain(|stored| self.key(stored).is_some());
         Ok(Some(keys))
@@ -118,22 +87,6 @@ impl<'a> Pages<'a> {
 
     fn key<'k>(&self, stored: &'k [u8]) -> Option<&'k [u8]> {
         self.keyspace.decode(stored).filter(|key| !key.is_empty() && key.starts_with(&self.prefix))
-    }
-}
-
-/// Whether connections were lost since this was last asked.
-struct Losses(Events);
-
-impl Losses {
-    fn happened(&mut self) -> bool {
-        let mut happened = false;
-        loop {
-            match self.0.try_recv() {
-                Ok(Event::Down { .. }) | Err(TryRecvError::Lagged(_)) => happened = true,
-                Ok(_) => {}
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return happened,
-            }
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use integration_tests::{Server, ServerConfig};
+use integration_tests::{Cluster, Server, ServerConfig};
 use state_core::{FaultyBackend, conformance};
 use state_redis::{Layout, RedisConfigBuilder, StateBackend, open};
 
@@ -52,6 +52,13 @@ async fn opened_backends_conform_behind_dyn() {
         let opened: Arc<dyn StateBackend> = open(&url).await.expect("a backend");
         conformance::run_all(opened).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_conforms() {
+    let cluster = Cluster::start().await;
+    let opened = open(&cluster.url()).await.expect("a backend");
+    conformance::run_all(opened).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
