@@ -4,7 +4,8 @@ use std::hint::black_box;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Bencher, Criterion, criterion_group, criterion_main};
+use rustix::time::{ClockId, clock_gettime};
 use state_metrics::{
     ErrorType, HotKeysConfig, Instruments, InstrumentsConfig, Naming, Op, Operation, Outcome, Prometheus,
 };
@@ -25,18 +26,19 @@ fn record(criterion: &mut Criterion) {
     let disabled = Instruments::disabled();
     let started = Instant::now();
 
+    let done = get(started);
+    let failed = Operation::new(Op::Get, Outcome::Error(ErrorType::Timeout), started, started);
     let mut group = criterion.benchmark_group("record");
     group.bench_function("get, recorder installed", |b| {
-        b.iter(|| instruments.record(black_box(&get(started))))
+        per_thread(b, || instruments.record(black_box(&done)))
     });
-    group.bench_function("get, hot keys on", |b| b.iter(|| hot.record(black_box(&get(started)))));
-    group.bench_function("get, disabled", |b| b.iter(|| disabled.record(black_box(&get(started)))));
+    group.bench_function("get, hot keys on", |b| per_thread(b, || hot.record(black_box(&done))));
+    group.bench_function("get, disabled", |b| per_thread(b, || disabled.record(black_box(&done))));
     group.bench_function("failed get, recorder installed", |b| {
-        let failed = Operation::new(Op::Get, Outcome::Error(ErrorType::Timeout), started, started);
-        b.iter(|| instruments.record(black_box(&failed)));
+        per_thread(b, || instruments.record(black_box(&failed)));
     });
     group.bench_function("get, two threads on one handle", |b| {
-        b.iter_custom(|iterations| two_threads(&instruments, iterations));
+        b.iter_custom(|iterations| two_threads(iterations, || instruments.record(black_box(&done))));
     });
     group.finish();
 
@@ -45,14 +47,24 @@ fn record(criterion: &mut Criterion) {
     criterion.bench_function("render", |b| b.iter(|| black_box(prometheus.render())));
 }
 
-/// The time both threads need for `iterations` each.
-fn two_threads(instruments: &Instruments, iterations: u64) -> Duration {
+/// Measures the thread's own processor time, so that other load on the machine does not count.
+fn per_thread(bencher: &mut Bencher<'_>, work: impl Fn()) {
+    bencher.iter_custom(|iterations| processor_time(iterations, &work));
+}
+
+fn processor_time(iterations: u64, work: &impl Fn()) -> Duration {
+    let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).expect("a clock past its start");
+    let before = now();
+    (0..iterations).for_each(|_| work());
+    now() - before
+}
+
+/// The processor time of the slower of two threads that run at once, for `iterations` each.
+fn two_threads(iterations: u64, work: impl Fn() + Sync) -> Duration {
     let barrier = Barrier::new(2);
     let run = || {
         barrier.wait();
-        let started = Instant::now();
-        (0..iterations).for_each(|_| instruments.record(black_box(&get(started))));
-        started.elapsed()
+        processor_time(iterations, &work)
     };
     std::thread::scope(|scope| {
         let other = scope.spawn(run);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::stripe::{self, CachePadded};
+use crate::stripe::{self, CachePadded, Stripe};
 
 const SUB_BITS: u32 = 5;
 const SUB: usize = 1 << SUB_BITS;
@@ -83,11 +83,11 @@ fn grid_edges(index: usize) -> (u64, u64) {
 #[derive(Debug)]
 pub(crate) struct Histogram {
     layout: &'static Layout,
-    stripes: Box<[CachePadded<Stripe>]>,
+    stripes: Box<[CachePadded<Cells>]>,
 }
 
 /// Slots, then the sum; made at the first record of a thread of that stripe.
-type Stripe = OnceLock<Box<[AtomicU64]>>;
+type Cells = OnceLock<Box<[AtomicU64]>>;
 
 impl Histogram {
     pub(crate) fn new(layout: &'static Layout) -> Self {
@@ -96,8 +96,13 @@ impl Histogram {
 
     #[inline]
     pub(crate) fn record(&self, value: u64) {
-        let stripe =
-            self.stripes[stripe::current() & (self.stripes.len() - 1)].0.get_or_init(|| self.allocate());
+        self.record_on(Stripe::current(), value);
+    }
+
+    /// The same for a caller that knows its stripe.
+    #[inline]
+    pub(crate) fn record_on(&self, stripe: Stripe, value: u64) {
+        let stripe = stripe.of(&self.stripes).0.get_or_init(|| self.allocate());
         stripe[self.layout.slot(value)].fetch_add(1, Ordering::Relaxed);
         stripe[self.layout.slots()].fetch_add(value, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::HotKeysConfig;
 use crate::key::KeyDisplay;
-use crate::stripe;
+use crate::stripe::Stripe;
 
 /// All counts are halved each time this many samples a slot were taken, so that yesterday's hot keys fade.
 const AGING_SAMPLES_PER_SLOT: u64 = 256;
@@ -127,7 +127,7 @@ fn sampled(one_in: u32) -> bool {
     let random = STATE.with(|state| {
         let mut x = state.get();
         if x == 0 {
-            x = (stripe::current() as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            x = (Stripe::current().number() + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         }
         x ^= x << 13;
         x ^= x >> 7;

@@ -16,6 +16,7 @@ use crate::publish::{self, Publisher};
 use crate::slow_log::{SlowLog, SlowOperation};
 use crate::stats::BackendStats;
 use crate::store::{Endpoint, Store};
+use crate::stripe::Stripe;
 use crate::table::Metric;
 
 /// The instruments of one backend.
@@ -135,26 +136,21 @@ impl Instruments {
 impl Inner {
     #[inline]
     fn record(&self, operation: &Operation<'_>) {
+        let stripe = Stripe::current();
         let elapsed = nanoseconds(operation.elapsed());
         let labels = [operation.op as usize, operation.outcome.status() as usize];
-        self.store.histogram(Metric::OperationDuration, &labels).record(elapsed);
-        self.add_if(Metric::ReadBytes, &[], operation.read_bytes);
-        self.add_if(Metric::WrittenBytes, &[], operation.written_bytes);
-        self.add_if(Metric::Lookups, &[Lookup::Hit as usize], u64::from(operation.hits));
-        self.add_if(Metric::Lookups, &[Lookup::Miss as usize], u64::from(operation.misses));
+        self.store.histogram(Metric::OperationDuration, &labels).record_on(stripe, elapsed);
+        let add = |metric, labels: &[usize], n| self.store.add_any(stripe, metric, labels, n);
+        add(Metric::ReadBytes, &[], operation.read_bytes);
+        add(Metric::WrittenBytes, &[], operation.written_bytes);
+        add(Metric::Lookups, &[Lookup::Hit as usize], u64::from(operation.hits));
+        add(Metric::Lookups, &[Lookup::Miss as usize], u64::from(operation.misses));
         if let (Some(hot_keys), Some(key)) = (&self.hot_keys, operation.key) {
             hot_keys.observe(key);
         }
         let slow = elapsed >= self.slow_threshold.load(Ordering::Relaxed);
         if slow || operation.attempts > 1 || operation.outcome != Outcome::Success {
             self.record_notable(operation, slow);
-        }
-    }
-
-    #[inline]
-    fn add_if(&self, metric: Metric, labels: &[usize], n: u64) {
-        if n > 0 {
-            self.store.add(metric, labels, n);
         }
     }
 

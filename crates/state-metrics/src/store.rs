@@ -8,11 +8,11 @@ use parking_lot::RwLock;
 
 use crate::histogram::{Histogram, HistogramSnapshot, Layout};
 use crate::key;
-use crate::stripe::Counters;
+use crate::stripe::{Counters, Stripe};
 use crate::table::{MAX_ENDPOINTS, Metric, MetricKind, MetricSpec, MetricUnit, TABLE};
 
 /// By metric: the index of its first series among those of its kind.
-static BASES: LazyLock<Bases> = LazyLock::new(Bases::new);
+static BASES: Bases = Bases::new();
 
 /// A node of Redis as a label value: cheap to copy and to record with.
 ///
@@ -46,25 +46,25 @@ struct Endpoints {
 }
 
 struct Bases {
-    base: Vec<usize>,
+    base: [usize; TABLE.len()],
     counters: usize,
-    gauges: usize,
-    histograms: usize,
 }
 
 impl Bases {
-    fn new() -> Self {
-        let mut bases = Self { base: Vec::with_capacity(TABLE.len()), counters: 0, gauges: 0, histograms: 0 };
-        for spec in TABLE {
-            let next = match spec.kind {
-                MetricKind::Counter => &mut bases.counters,
-                MetricKind::Gauge { .. } => &mut bases.gauges,
-                MetricKind::Histogram { .. } => &mut bases.histograms,
+    const fn new() -> Self {
+        let mut base = [0; TABLE.len()];
+        let (mut counters, mut gauges, mut histograms, mut row) = (0, 0, 0, 0);
+        while row < TABLE.len() {
+            let next = match TABLE[row].kind {
+                MetricKind::Counter => &mut counters,
+                MetricKind::Gauge { .. } => &mut gauges,
+                MetricKind::Histogram { .. } => &mut histograms,
             };
-            bases.base.push(*next);
-            *next += spec.series();
+            base[row] = *next;
+            *next += TABLE[row].series();
+            row += 1;
         }
-        bases
+        Self { base, counters }
     }
 }
 
@@ -90,7 +90,15 @@ impl Store {
     /// Adds to a counter; `labels` are the values in the order of the table.
     #[inline]
     pub(crate) fn add(&self, metric: Metric, labels: &[usize], n: u64) {
-        self.counters.add(index(metric, labels), n);
+        self.counters.add(Stripe::current(), index(metric, labels), n);
+    }
+
+    /// The same on the path of every operation, which looks its stripe up once and often has nothing to add.
+    #[inline]
+    pub(crate) fn add_any(&self, stripe: Stripe, metric: Metric, labels: &[usize], n: u64) {
+        if n > 0 {
+            self.counters.add(stripe, index(metric, labels), n);
+        }
     }
 
     pub(crate) fn total(&self, metric: Metric, labels: &[usize]) -> u64 {

@@ -19,18 +19,35 @@ pub(crate) fn count() -> usize {
     *COUNT
 }
 
-/// The calling thread's number, handed out in turn; take it modulo the number of stripes.
-#[inline]
-pub(crate) fn current() -> usize {
-    const UNSET: usize = usize::MAX;
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static NUMBER: Cell<usize> = const { Cell::new(UNSET) });
-    NUMBER.with(|number| {
-        if number.get() == UNSET {
-            number.set(NEXT.fetch_add(1, Ordering::Relaxed) & (UNSET >> 1));
-        }
-        number.get()
-    })
+/// A thread's stripe.
+#[derive(Clone, Copy)]
+pub(crate) struct Stripe(usize);
+
+impl Stripe {
+    /// The calling thread's, handed out in turn.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        const UNSET: usize = usize::MAX;
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local!(static NUMBER: Cell<usize> = const { Cell::new(UNSET) });
+        NUMBER.with(|number| {
+            if number.get() == UNSET {
+                number.set(NEXT.fetch_add(1, Ordering::Relaxed) & (UNSET >> 1));
+            }
+            Self(number.get())
+        })
+    }
+
+    /// This thread's share of `stripes`, whose number is a power of two.
+    #[inline]
+    pub(crate) fn of<T>(self, stripes: &[T]) -> &T {
+        &stripes[self.0 & (stripes.len() - 1)]
+    }
+
+    /// A number that differs from thread to thread.
+    pub(crate) fn number(self) -> u64 {
+        self.0 as u64
+    }
 }
 
 /// A value that shares no cache line with its neighbours.
@@ -51,8 +68,8 @@ impl Counters {
     }
 
     #[inline]
-    pub(crate) fn add(&self, index: usize, n: u64) {
-        self.stripes[current() & (self.stripes.len() - 1)][index].fetch_add(n, Ordering::Relaxed);
+    pub(crate) fn add(&self, stripe: Stripe, index: usize, n: u64) {
+        stripe.of(&self.stripes)[index].fetch_add(n, Ordering::Relaxed);
     }
 
     pub(crate) fn total(&self, index: usize) -> u64 {
@@ -69,7 +86,7 @@ mod tests {
         let counters = Counters::new(2);
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| (0..1000).for_each(|_| counters.add(1, 3)));
+                scope.spawn(|| (0..1000).for_each(|_| counters.add(Stripe::current(), 1, 3)));
             }
         });
         assert_eq!(counters.total(0), 0);

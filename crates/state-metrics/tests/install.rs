@@ -1,4 +1,5 @@
 //! The exporter that brings the process's recorder: one at most, and nothing left behind by a failure.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 use std::net::TcpListener;
 

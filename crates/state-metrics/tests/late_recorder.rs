@@ -1,4 +1,5 @@
 //! A global recorder installed after the instruments is found without a call.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Memory does not grow with the number of samples, nobody scraping.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
 //! What is recorded arrives: in the statistics, in the recorder, in the right series.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 use std::time::{Duration, Instant};
 

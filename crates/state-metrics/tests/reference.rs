@@ -1,4 +1,5 @@
 //! docs/metrics.md is what the table says.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 use std::path::Path;
 

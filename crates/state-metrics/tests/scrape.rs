@@ -1,4 +1,5 @@
 //! The exported text: names, values, and what promtool says about them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What is logged, at which level, how often, and that no key is.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
