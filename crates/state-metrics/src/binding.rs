@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Histogram, Recorder};
 
-use crate::histogram::Layout;
+use crate::histogram::{Histogram as Cells, Layout};
 use crate::instruments::Inner;
 use crate::naming;
 use crate::publish::METADATA;
@@ -24,7 +24,9 @@ pub(crate) struct Binding {
     may_be_noop: bool,
     counters: Vec<Option<(Counter, u64)>>,
     gauges: Vec<Option<Gauge>>,
-    histograms: Vec<Option<(Histogram, Vec<u64>)>>,
+    histograms: Vec<Option<Histogram>>,
+    /// By histogram: the counts of its cells and its sum, as given; empty while nothing was.
+    given: Vec<Vec<u64>>,
 }
 
 impl Binding {
@@ -36,6 +38,7 @@ impl Binding {
             // The one that stands in while none is installed has no size; telling it from a real one without
             // size is not needed, since such a one is published to just the same.
             may_be_noop: size_of_val(recorder) == 0,
+            given: long_histories(inner),
             ..Self::default()
         }
     }
@@ -43,7 +46,7 @@ impl Binding {
     /// Bound to a recorder for good.
     pub(crate) fn own(inner: &Inner, recorder: Arc<dyn Recorder + Send + Sync>) -> Self {
         naming::describe(&inner.config, &*recorder);
-        Self { own: Some(recorder), ..Self::default() }
+        Self { own: Some(recorder), given: long_histories(inner), ..Self::default() }
     }
 
     pub(crate) fn own_recorder(&self) -> Option<Arc<dyn Recorder + Send + Sync>> {
@@ -113,14 +116,26 @@ impl Binding {
         }
         let slot = slot(&mut self.histograms, series.index);
         if slot.is_none() {
-            let history: u64 = totals[..totals.len() - 1].iter().sum();
-            let given = if history > HISTORY_LIMIT { totals.clone() } else { vec![0; totals.len()] };
-            *slot = series.register(|recorder, key| (recorder.register_histogram(key, &METADATA), given));
+            *slot = series.register(|recorder, key| recorder.register_histogram(key, &METADATA));
         }
-        if let Some((histogram, given)) = slot {
+        if let Some(histogram) = slot {
+            let given = &mut self.given[series.index];
+            given.resize(totals.len(), 0);
             give(histogram, source.layout(), &totals, given, store::scale(series.spec.unit));
         }
     }
+}
+
+/// What a new recorder is taken to have been given: the whole of histograms with a long history, nothing of the
+/// others.
+fn long_histories(inner: &Inner) -> Vec<Vec<u64>> {
+    let history = |histogram: &Cells| {
+        let mut totals = Vec::new();
+        histogram.add_to(&mut totals);
+        let samples: u64 = totals.iter().rev().skip(1).sum();
+        if samples > HISTORY_LIMIT { totals } else { Vec::new() }
+    };
+    inner.store.histograms().iter().map(history).collect()
 }
 
 /// One series on its way to the recorder.

@@ -22,7 +22,7 @@ use crate::table::Metric;
 /// The instruments of one backend.
 ///
 /// Cloning clones the handle; all clones count into the same cells. When the last clone is dropped, what was
-/// counted is published once more and the gauges of pools and connections go to 0.
+/// counted is published once more and the gauges go to 0, but for the compression ratio.
 #[derive(Clone)]
 pub struct Instruments {
     inner: Option<Arc<Inner>>,

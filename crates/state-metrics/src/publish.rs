@@ -12,7 +12,7 @@ use crate::config::Publishing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::instruments::{Inner, Instruments};
 use crate::labels::Codec;
-use crate::table::{Metric, MetricKind, MetricSpec, TABLE};
+use crate::table::{Metric, MetricSpec, TABLE};
 
 pub(crate) static METADATA: Metadata<'_> = Metadata::new("state_metrics", Level::INFO, Some("state_metrics"));
 
@@ -124,6 +124,11 @@ fn publish(inner: &Inner) {
         return;
     }
     derive_gauges(inner);
+    push(inner);
+}
+
+/// Gives the recorder what is new.
+fn push(inner: &Inner) {
     let mut binding = inner.publisher.binding.lock();
     if let Some(own) = binding.own_recorder() {
         binding.publish(inner, Some(&*own));
@@ -155,17 +160,17 @@ fn derive_gauges(inner: &Inner) {
     }
 }
 
-/// A backend that is gone has no connections, and what it counted last is not lost.
+/// A backend that is gone has no connections, no open breaker and no hot keys, and what it counted last is not
+/// lost.
 impl Drop for Inner {
     fn drop(&mut self) {
-        let is_gone = |spec: &MetricSpec| {
-            spec.name.starts_with("pool_connections_") || spec.name == Metric::ConnectionUp.spec().name
-        };
-        for spec in TABLE.iter().filter(|spec| matches!(spec.kind, MetricKind::Gauge { .. }) && is_gone(spec))
-        {
-            self.store.zero_gauges(spec);
+        if self.config.publishing == Publishing::Off {
+            return;
         }
-        publish(self);
+        derive_gauges(self);
+        let keeps = |spec: &&MetricSpec| std::ptr::eq(*spec, Metric::CompressionRatio.spec());
+        TABLE.iter().filter(|spec| !keeps(spec)).for_each(|spec| self.store.zero_gauges(spec));
+        push(self);
         if let Some(thread) = self.publisher.thread.get() {
             thread.unpark();
         }

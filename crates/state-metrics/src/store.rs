@@ -128,6 +128,10 @@ impl Store {
         &self.histograms[index(metric, labels)]
     }
 
+    pub(crate) fn histograms(&self) -> &[Histogram] {
+        &self.histograms
+    }
+
     pub(crate) fn histogram_at(&self, index: usize) -> &Histogram {
         &self.histograms[index]
     }
@@ -138,9 +142,13 @@ impl Store {
         HistogramSnapshot::of(&self.histograms[base..base + metric.spec().series()])
     }
 
-    /// Sets those series of a gauge to 0 that ever had a value.
+    /// Sets those series of a metric to 0 that ever had a value, if it is a gauge.
     pub(crate) fn zero_gauges(&self, spec: &'static MetricSpec) {
-        let Some(row) = TABLE.iter().position(|row| std::ptr::eq(row, spec)) else { return };
+        let (Some(row), MetricKind::Gauge { .. }) =
+            (TABLE.iter().position(|row| std::ptr::eq(row, spec)), spec.kind)
+        else {
+            return;
+        };
         for gauge in &self.gauges[base_of(row)..base_of(row) + spec.series()] {
             if !f64::from_bits(gauge.load(Ordering::Relaxed)).is_nan() {
                 gauge.store(0.0_f64.to_bits(), Ordering::Relaxed);

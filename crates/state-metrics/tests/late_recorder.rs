@@ -35,6 +35,7 @@ fn a_recorder_installed_later_gets_everything_and_a_second_one_is_refused() {
     let text = prometheus.render();
     assert!(text.contains(r#"redis_operations_total{operation="get",status="success"} 9"#), "{text}");
     assert!(text.contains(r#"redis_pool_connections_active{pool="shared"} 0"#), "{text}");
+    assert!(text.contains(r#"redis_circuit_breaker_state{endpoint="10.0.0.1:6379"} 0"#), "{text}");
     assert!(text.contains(r#"redis_connection_up{endpoint="10.0.0.1:6379"} 0"#), "{text}");
 }
 

@@ -251,3 +251,22 @@ fn random_keys_and_errors_never_grow_the_number_of_series() {
         assert!(instruments.hot_keys().len() <= 256);
     });
 }
+
+#[test]
+fn a_late_recorder_gets_no_long_history_of_samples_and_a_burst_is_none() {
+    const LONG: u64 = 300_000;
+    let instruments = Instruments::new(&manual()).unwrap();
+    let burst = || (0..LONG).for_each(|_| instruments.record(&get(Outcome::Success, 70)));
+    burst();
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let labels = [("operation", "get"), ("status", "success")];
+    metrics::with_local_recorder(&recorder, || {
+        instruments.rebind();
+        assert_eq!(value(&snapshotter, "redis_operations_total", &labels), Some(LONG as f64));
+        burst();
+        instruments.publish();
+        // The long history is left out; the equally long burst since is not.
+        assert_eq!(value(&snapshotter, "redis_operation_duration_seconds", &labels), Some(LONG as f64));
+    });
+}
