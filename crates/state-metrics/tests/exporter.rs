@@ -15,6 +15,7 @@ use state_metrics::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -136,6 +137,28 @@ async fn slow_clients_lose_their_connection_and_others_get_their_turn() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_its_answer_loses_its_connection() {
+    static METADATA: metrics::Metadata<'_> = metrics::Metadata::new("test", metrics::Level::INFO, None);
+    let prometheus = Prometheus::new(Naming::Prometheus).unwrap();
+    // An answer of some 10 MB, more than the sockets' buffers take.
+    for i in 0..100_000 {
+        let name = format!("a_metric_with_a_rather_long_name_so_that_the_answer_becomes_large_{i}");
+        let key = metrics::Key::from_name(name);
+        prometheus.recorder().register_counter(&key, &METADATA).increment(1);
+    }
+    let config = any_port().with_connection_timeout(Duration::from_secs(3)).with_max_connections(1);
+    let exporter = Exporter::serve(&prometheus, &config).await.unwrap();
+    let mut idle = TcpStream::connect(exporter.address()).await.unwrap();
+    idle.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    // The only slot is free again once the server gave the idle client up.
+    assert!(get(exporter.address(), "/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    let mut answer = Vec::new();
+    let _ = timeout(LONG, idle.read_to_end(&mut answer)).await.expect("the server closes it");
+    let text = String::from_utf8_lossy(&answer);
+    assert!(text.len() < 10_000_000, "cut off: {} bytes", text.len());
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_an_error() {
     let first = start(any_port()).await;
     let prometheus = Prometheus::new(Naming::Prometheus).unwrap();
@@ -158,17 +181,27 @@ async fn settings_out_of_range_are_named() {
     }
 }
 
+/// Tells that it was asked, and never answers.
+#[derive(Default)]
+struct Silent(Notify);
+
+#[async_trait]
+impl HealthSource for Silent {
+    async fn ready(&self) -> Health {
+        self.0.notify_one();
+        std::future::pending().await
+    }
+}
+
 #[tokio::test]
 async fn shutdown_answers_what_is_under_way_and_frees_the_port() {
-    let switch = Arc::new(Switch(AtomicU8::new(3)));
+    let silent = Arc::new(Silent::default());
     let config =
-        any_port().with_health(Arc::clone(&switch) as _).with_health_timeout(Duration::from_millis(300));
+        any_port().with_health(Arc::clone(&silent) as _).with_health_timeout(Duration::from_millis(300));
     let exporter = start(config).await;
     let address = exporter.address();
     let asked = tokio::spawn(async move { get(address, "/readyz").await });
-    // The request is under way once its connection shows in the server's answer being owed: connecting again
-    // and being served proves that the server has had its turn.
-    assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200 OK\r\n"));
+    timeout(LONG, silent.0.notified()).await.expect("the request is under way");
     exporter.shutdown().await;
     assert!(asked.await.unwrap().ends_with("timed out\n"));
     let again = ExporterConfig::new(address);

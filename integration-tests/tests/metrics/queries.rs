@@ -93,7 +93,9 @@ fn rules() -> Vec<Query> {
         let mut name = String::new();
         while let Some(line) = lines.next() {
             let trimmed = line.trim();
-            if let Some(found) = trimmed.strip_prefix("- record: ").or(trimmed.strip_prefix("- alert: ")) {
+            if let Some(found) =
+                trimmed.strip_prefix("- record: ").or_else(|| trimmed.strip_prefix("- alert: "))
+            {
                 name = found.to_owned();
             } else if trimmed == "expr: >-" {
                 let mut parts = Vec::new();
