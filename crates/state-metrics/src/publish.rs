@@ -80,6 +80,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<()> {
     if inner.config.publishing == Publishing::Off {
         return Ok(());
     }
+    derive_gauges(inner);
     metrics::with_recorder(|recorder| {
         let mut binding = inner.publisher.binding.lock();
         *binding = Binding::ambient(inner, recorder);
@@ -148,11 +149,10 @@ fn push(inner: &Inner) {
 /// Gauges that follow from counters.
 fn derive_gauges(inner: &Inner) {
     for codec in Codec::ALL.iter().map(|codec| *codec as usize) {
+        let input = inner.store.total(Metric::CompressionInput, &[codec]);
         let output = inner.store.total(Metric::CompressionOutput, &[codec]);
-        if output > 0 {
-            let input = inner.store.total(Metric::CompressionInput, &[codec]);
-            inner.store.set(Metric::CompressionRatio, &[codec], input as f64 / output as f64);
-        }
+        let ratio = if output > 0 { input as f64 / output as f64 } else { 1.0 };
+        inner.store.set(Metric::CompressionRatio, &[codec], ratio);
     }
     let shares = inner.hot_keys.as_ref().map(|keys| keys.exported_shares()).unwrap_or_default();
     for (rank, share) in shares.into_iter().enumerate() {
