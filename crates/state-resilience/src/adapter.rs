@@ -46,3 +46,48 @@ impl<B> fmt::Debug for BackoffCrate<B> {
         f.debug_struct("BackoffCrate").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use backoff::ExponentialBackoffBuilder;
+    use backoff::backoff::{Constant, Stop};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{Attempt, Class, FailureKind, Idempotency, Policy, Retry};
+
+    async fn fail_with(retry: Retry) -> (FailureKind, u32, Duration) {
+        let policy = Policy::builder("adapter").retry(retry).build().unwrap();
+        let start = Instant::now();
+        let operation = |_: Attempt| async { Err::<(), _>(()) };
+        let failure = policy.run(Idempotency::Safe, |()| Class::NotSent, operation).await.unwrap_err();
+        (failure.kind(), failure.attempts(), start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn its_delays_drive_the_loop() {
+        let make = || {
+            BackoffCrate::new(
+                ExponentialBackoffBuilder::new()
+                    .with_initial_interval(Duration::from_millis(100))
+                    .with_multiplier(2.0)
+                    .with_randomization_factor(0.0)
+                    .with_max_interval(Duration::from_millis(300))
+                    .with_max_elapsed_time(None)
+                    .build(),
+            )
+        };
+        let (kind, attempts, elapsed) = fail_with(Retry::scheduled(5, Duration::from_secs(1), make)).await;
+        assert_eq!((kind, attempts), (FailureKind::AttemptsExhausted, 5));
+        assert_eq!(elapsed, Duration::from_millis(100 + 200 + 300 + 300));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_call_begins_with_a_fresh_policy_and_its_stop_is_obeyed() {
+        let stop = Retry::scheduled(5, Duration::from_secs(1), || BackoffCrate::new(Stop {}));
+        assert_eq!(fail_with(stop).await, (FailureKind::AttemptsExhausted, 1, Duration::ZERO));
+        let constant = || BackoffCrate::new(Constant::new(Duration::from_secs(3600)));
+        let clamped = Retry::scheduled(2, Duration::from_millis(5), constant);
+        assert_eq!(fail_with(clamped).await, (FailureKind::AttemptsExhausted, 2, Duration::from_millis(5)));
+    }
+}

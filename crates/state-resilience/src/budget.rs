@@ -217,3 +217,106 @@ impl Drop for Withdrawal<'_> {
         self.budget.add(REPEAT);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::atomic::{AtomicU64 as Count, Ordering::SeqCst};
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Call,
+        Repeat,
+        Cancelled,
+        Advance(u64),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            3 => Just(Step::Call),
+            4 => Just(Step::Repeat),
+            1 => Just(Step::Cancelled),
+            1 => (0..3_000_u64).prop_map(Step::Advance),
+        ];
+        proptest::collection::vec(step, 1..500)
+    }
+
+    proptest! {
+        #[test]
+        fn repeats_never_exceed_what_was_paid_for_and_are_there_when_it_was(
+            steps in steps(),
+            share in 0..2_000_u64,
+            per_second in 0..20_u32,
+            bank in 1..50_u32,
+        ) {
+            let config = BudgetConfig { per_call: share as f64 / 1_000.0, per_second, bank };
+            let start = Instant::now();
+            let budget = RetryBudget::new(config, start).unwrap();
+            // In thousandths; exact, because everything is a whole number of them.
+            let (mut balance, mut now_ms) = (u64::from(bank) * 1_000, 0);
+            let full = balance;
+            for step in steps {
+                let now = start + Duration::from_millis(now_ms);
+                match step {
+                    Step::Call => {
+                        budget.deposit();
+                        balance = (balance + share).min(full);
+                    }
+                    Step::Repeat => {
+                        let drawn = budget.withdraw(now).map(Withdrawal::spend).is_some();
+                        prop_assert_eq!(drawn, balance >= 1_000, "balance {}", balance);
+                        balance -= if drawn { 1_000 } else { 0 };
+                    }
+                    Step::Cancelled => drop(budget.withdraw(now)),
+                    Step::Advance(by) => {
+                        // Drawn and given back, so that the refill so far is booked as the model books it.
+                        drop(budget.withdraw(now));
+                        now_ms += by;
+                        balance = (balance + by * u64::from(per_second)).min(full);
+                    }
+                }
+                let seen = budget.available(start + Duration::from_millis(now_ms));
+                prop_assert_eq!(u64::from(seen), balance / 1_000);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_lose_no_deposit_and_draw_no_repeat_twice() {
+        let now = Instant::now();
+        let config = BudgetConfig::default().with_bank(100_000).with_per_call(0.5).with_per_second(0);
+        let budget = RetryBudget::new(config, now).unwrap();
+        while let Some(repeat) = budget.withdraw(now) {
+            repeat.spend();
+        }
+        let drawn = Count::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        budget.deposit();
+                        if budget.withdraw(now).map(Withdrawal::spend).is_some() {
+                            drawn.fetch_add(1, SeqCst);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(drawn.load(SeqCst) + u64::from(budget.available(now)), 20_000);
+    }
+
+    #[test]
+    fn a_time_that_is_a_little_late_is_not_a_refill() {
+        let start = Instant::now();
+        let budget =
+            RetryBudget::new(BudgetConfig::default().with_bank(1).with_per_second(1), start).unwrap();
+        let now = start + Duration::from_secs(10);
+        budget.withdraw(now).unwrap().spend();
+        assert!(budget.withdraw(now - Duration::from_secs(1)).is_none());
+        assert!(budget.withdraw(now + Duration::from_secs(1)).is_some());
+    }
+}

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, check_duration, check_range, check_share};
 pub enum Window {
     /// The last so many calls; 1 to 4,096. Suits few or irregular calls.
     Count(u32),
-    /// The calls of the last so long, in ten slices; 10 ms to a year. Suits a steady stream.
+    /// The calls of the last so long, in sixteen slices; 16 ms to a year. Suits a steady stream.
     Time(Duration),
 }
 
@@ -32,7 +32,7 @@ pub struct SlowCalls {
 pub struct BreakerConfig {
     /// The calls that the rates are taken over. Default: `Window::Time` of 10 s.
     pub window: Window,
-    /// The rates are not judged on fewer calls; 1 to 8,191, and at most the length of a count window. Default: 20.
+    /// The rates are not judged on fewer calls; 1 to 7,500, and at most the length of a count window. Default: 20.
     pub minimum_calls: u32,
     /// The share of failed calls, above 0 and up to 1, from which the breaker opens. Default: 0.5.
     pub failure_rate: Option<f64>,
@@ -161,7 +161,7 @@ impl BreakerConfig {
     }
 
     fn check_window(&self) -> Result<()> {
-        check_range("minimum_calls", self.minimum_calls, 1..=8_191)?;
+        check_range("minimum_calls", self.minimum_calls, 1..=7_500)?;
         match self.window {
             Window::Count(calls) => {
                 check_range("window", calls, 1..=4_096)?;
@@ -170,8 +170,8 @@ impl BreakerConfig {
                 }
                 Ok(())
             }
-            Window::Time(length) if length < Duration::from_millis(10) => {
-                Err(Error::invalid(format!("window must be at least 10 ms long, not {length:?}")))
+            Window::Time(length) if length < Duration::from_millis(16) => {
+                Err(Error::invalid(format!("window must be at least 16 ms long, not {length:?}")))
             }
             Window::Time(length) => check_duration("window", length),
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::report::Open;
-use super::state::BreakerState;
+use super::state::{BreakerState, Word};
 use super::window::Sample;
 use super::{Breaker, Grant, Trial, as_ns};
 use crate::class::Outcome;
@@ -34,6 +34,13 @@ impl Breaker {
     #[inline]
     pub(super) fn grant(&self, now: Instant) -> Result<Grant, Open> {
         let word = self.word();
+        if word.state() == BreakerState::Closed {
+            return Ok(Grant { generation: word.generation(), probe: false });
+        }
+        self.grant_unless_closed(word, now)
+    }
+
+    fn grant_unless_closed(&self, word: Word, now: Instant) -> Result<Grant, Open> {
         match word.state() {
             BreakerState::Closed | BreakerState::Disabled | BreakerState::MetricsOnly => {
                 Ok(Grant { generation: word.generation(), probe: false })
@@ -95,16 +102,29 @@ impl Breaker {
 
     #[inline]
     pub(super) fn record(&self, grant: Grant, outcome: Outcome, started: Instant, now: Instant) {
+        let slow = self.is_slow(started, now);
+        let healthy =
+            outcome == Outcome::Success && !slow && self.hot.0.streak.load(Ordering::Relaxed) as u32 == 0;
+        if healthy && !grant.probe && self.word().is_closed_in(grant.generation) {
+            let sample = Sample { failed: false, slow: false };
+            return self.ring.record(grant.generation, || self.elapsed_ns(now), sample);
+        }
+        self.record_slowly(grant, outcome, slow, now);
+    }
+
+    /// Records whatever is not one more success of a healthy service.
+    #[cold]
+    fn record_slowly(&self, grant: Grant, outcome: Outcome, slow: bool, now: Instant) {
         if grant.probe {
-            return self.settle(grant.generation, outcome, self.is_slow(started, now), now);
+            return self.settle(grant.generation, outcome, slow, now);
         }
         let word = self.word();
         if outcome == Outcome::Neutral || word.generation() != grant.generation || !word.state().counts() {
             return;
         }
-        let sample = Sample { failed: outcome == Outcome::Failure, slow: self.is_slow(started, now) };
+        let sample = Sample { failed: outcome == Outcome::Failure, slow };
         let elapsed_ns = self.elapsed_ns(now);
-        self.ring.record(grant.generation, elapsed_ns, sample);
+        self.ring.record(grant.generation, || elapsed_ns, sample);
         let in_a_row = self.count_streak(grant.generation, sample.failed);
         if sample.failed || sample.slow {
             self.judge(grant.generation, elapsed_ns, in_a_row);
@@ -112,7 +132,6 @@ impl Breaker {
     }
 
     /// Counts failures in a row and returns how many there are.
-    #[inline]
     fn count_streak(&self, generation: u32, failed: bool) -> u32 {
         let streak = &self.hot.0.streak;
         let tag = u64::from(generation) << 32;

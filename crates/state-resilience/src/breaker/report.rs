@@ -41,7 +41,7 @@ impl std::error::Error for Open {}
 pub struct BreakerSnapshot {
     /// The state. `Open` stays until a call comes after its time, which makes it `HalfOpen`.
     pub state: BreakerState,
-    /// Calls in the window; counts of a slice above 16,383 are halved, so this is a lower bound under heavy load.
+    /// Calls in the window; counts of a slice above 15,358 are halved, so this is a lower bound under heavy load.
     pub calls: u32,
     /// Failed calls among them.
     pub failed: u32,

@@ -90,6 +90,12 @@ impl Word {
         self.0 & Self::UNTIL
     }
 
+    /// Whether the breaker is closed, and in this generation: one comparison, since `Closed` is zero.
+    #[inline]
+    pub(super) const fn is_closed_in(self, generation: u32) -> bool {
+        self.0 >> Self::UNTIL_BITS == generation as u64
+    }
+
     /// The word after a transition to `state`.
     pub(super) const fn next(self, state: BreakerState, until_ms: u64) -> Self {
         Self::new(state, self.generation().wrapping_add(1), until_ms)

@@ -102,8 +102,8 @@ impl Model {
         match self.config.window {
             Window::Count(length) => self.calls[self.calls.len().saturating_sub(length as usize)..].to_vec(),
             Window::Time(length) => {
-                let slice = ms(length) / 10;
-                let inside = |at: u64| at / slice + 10 > now / slice;
+                let slice = ms(length) / 16;
+                let inside = |at: u64| at / slice + 16 > now / slice;
                 self.calls.iter().copied().filter(|call| inside(call.0)).collect()
             }
         }
@@ -192,7 +192,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn configs() -> impl Strategy<Value = BreakerConfig> {
     let window = prop_oneof![
         (4..40_u32).prop_map(Window::Count),
-        (1..40_u64).prop_map(|slice| Window::Time(Duration::from_millis(slice * 10))),
+        (1..30_u64).prop_map(|slice| Window::Time(Duration::from_millis(slice * 16))),
     ];
     let slow = (5..100_u64, 0.2..1.0_f64)
         .prop_map(|(ms, rate)| SlowCalls { threshold: Duration::from_millis(ms), rate });
