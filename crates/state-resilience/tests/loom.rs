@@ -56,10 +56,22 @@ fn two_failures_at_once_open_a_count_window() {
 }
 
 #[test]
-fn two_failures_at_once_open_a_time_window_across_a_rollover() {
+fn two_failures_at_once_open_a_time_window() {
     check(|now| {
         let breaker = Arc::new(Breaker::new("b", config(Window::Time(1_600 * MS)), now).unwrap());
-        both(&breaker, move |breaker| fail(breaker, now), move |breaker| fail(breaker, now + 100 * MS));
+        both(&breaker, move |breaker| fail(breaker, now), move |breaker| fail(breaker, now));
+        assert_eq!(breaker.state(), BreakerState::Open);
+    });
+}
+
+#[test]
+fn failures_in_two_slices_at_once_are_both_counted() {
+    check(|now| {
+        let config = config(Window::Time(1_600 * MS)).with_minimum_calls(3);
+        let breaker = Arc::new(Breaker::new("b", config, now).unwrap());
+        let later = now + 100 * MS;
+        both(&breaker, move |breaker| fail(breaker, now), move |breaker| fail(breaker, later));
+        fail(&breaker, later);
         assert_eq!(breaker.state(), BreakerState::Open);
     });
 }
