@@ -5,6 +5,12 @@
 //! `pending_*` operations are pending at their first poll, so that the timer is really set; they are polled again by
 //! hand, so that no scheduler is measured.
 
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a bench may panic, and its macros make an undocumented function"
+)]
+
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::hint::black_box;

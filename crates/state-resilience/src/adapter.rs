@@ -47,7 +47,7 @@ impl<B> fmt::Debug for BackoffCrate<B> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use backoff::ExponentialBackoffBuilder;
     use backoff::backoff::{Constant, Stop};

@@ -183,7 +183,7 @@ impl fmt::Debug for Delays {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

@@ -5,7 +5,7 @@ mod machine;
 mod permit;
 mod report;
 mod state;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 mod window;
 

@@ -218,7 +218,7 @@ impl Drop for Withdrawal<'_> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64 as Count, Ordering::SeqCst};
     use std::time::Duration;

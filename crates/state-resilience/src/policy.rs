@@ -62,14 +62,12 @@ pub enum AttemptTimer {
 
 impl Policy {
     /// A policy of what is added to it.
-    #[must_use]
     pub fn builder(name: impl Into<Arc<str>>) -> PolicyBuilder {
         PolicyBuilder::new(name.into())
     }
 
     /// For most backends: 5 s in all, three attempts of 1 s each with [`Backoff::default`], and budget and breaker
     /// with their defaults.
-    #[must_use]
     pub fn standard(name: impl Into<Arc<str>>) -> PolicyBuilder {
         Self::builder(name)
             .deadline(Duration::from_secs(5))
@@ -81,7 +79,6 @@ impl Policy {
 
     /// For callers that would rather have no answer than a late one: one attempt of 250 ms, and a breaker that opens
     /// for 1 s after five failures in a row.
-    #[must_use]
     pub fn fail_fast(name: impl Into<Arc<str>>) -> PolicyBuilder {
         let breaker = BreakerConfig::default()
             .with_consecutive_failures(5)

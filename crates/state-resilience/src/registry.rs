@@ -86,7 +86,7 @@ impl fmt::Debug for Registry {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::breaker::BreakerState;

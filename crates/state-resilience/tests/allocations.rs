@@ -1,6 +1,7 @@
 //! A call that succeeds at its first attempt allocates nothing. A binary of its own, for its allocator.
 
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! A call that is dropped gives everything back, at whatever point it is dropped.
 
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! What a policy promises around an operation, on a clock that the test moves or on paused time.
 
 #![cfg(not(loom))]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
