@@ -100,21 +100,21 @@ impl Breaker {
         (change, Ok(Grant { generation: self.word().generation(), probe: true }))
     }
 
-    #[inline]
-    pub(super) fn record(&self, grant: Grant, outcome: Outcome, started: Instant, now: Instant) {
-        let slow = self.is_slow(started, now);
-        let healthy =
-            outcome == Outcome::Success && !slow && self.hot.0.streak.load(Ordering::Relaxed) as u32 == 0;
-        if healthy && !grant.probe && self.word().is_closed_in(grant.generation) {
+    /// Records one more success of a healthy service in a few instructions, and everything else slowly.
+    #[inline(always)]
+    pub(super) fn succeed(&self, grant: Grant, started: Instant, now: Instant) {
+        let in_a_row = self.hot.0.streak.load(Ordering::Relaxed) as u32;
+        let judges_time = self.config.slow_calls.is_some();
+        if in_a_row == 0 && !judges_time && !grant.probe && self.word().is_closed_in(grant.generation) {
             let sample = Sample { failed: false, slow: false };
             return self.ring.record(grant.generation, || self.elapsed_ns(now), sample);
         }
-        self.record_slowly(grant, outcome, slow, now);
+        self.record(grant, Outcome::Success, started, now);
     }
 
-    /// Records whatever is not one more success of a healthy service.
-    #[cold]
-    fn record_slowly(&self, grant: Grant, outcome: Outcome, slow: bool, now: Instant) {
+    #[inline(never)]
+    pub(super) fn record(&self, grant: Grant, outcome: Outcome, started: Instant, now: Instant) {
+        let slow = self.is_slow(started, now);
         if grant.probe {
             return self.settle(grant.generation, outcome, slow, now);
         }
