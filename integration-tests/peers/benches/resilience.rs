@@ -81,7 +81,10 @@ fn retries(criterion: &mut Criterion) {
     group.bench_function("backon", |bencher| {
         bencher.iter(|| {
             let operation = || async { Ok::<_, Infallible>(black_box(7)) };
-            now_or_panic(operation.retry(ExponentialBuilder::default().with_jitter()).sleep(tokio::time::sleep)).is_ok()
+            now_or_panic(
+                operation.retry(ExponentialBuilder::default().with_jitter()).sleep(tokio::time::sleep),
+            )
+            .is_ok()
         });
     });
     let layer = RetryLayer::<(), i32, Infallible>::builder().max_attempts(3).build();
