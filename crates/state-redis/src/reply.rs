@@ -1,7 +1,7 @@
 //! From the server's answers to what operations return.
 
 use redis::Value;
-use state_core::{StateError, StateResult};
+use state_core::StateResult;
 
 use crate::error::unexpected_reply;
 use crate::exec::Operation;
