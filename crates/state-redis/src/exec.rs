@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
-use redis_conn::Conn;
+use redis_conn::{Conn, Events};
 use state_core::StateResult;
 use tokio::time::Instant;
 
@@ -103,6 +103,11 @@ impl Door {
         let translate =
             |reply: redis_conn::Result<Value>| reply.map_err(|cause| error::from_conn(operation, cause));
         Ok(replies.into_iter().map(translate).collect())
+    }
+
+    /// What happens on the connections from now on.
+    pub(crate) fn events(&self) -> Events {
+        self.conn.events()
     }
 
     pub(crate) async fn close(&self) {

@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod exec;
 mod health;
+mod inherent;
 mod keyspace;
 mod mode;
 mod open;

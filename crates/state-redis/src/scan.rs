@@ -1,20 +1,25 @@
 //! Scans by SCAN: escaped patterns, checked prefixes, each key once.
 
 use std::collections::VecDeque;
+use std::convert::identity;
 use std::time::Duration;
 
 use futures_util::future::ready;
 use futures_util::stream::{self, StreamExt};
 use redis::{Pipeline, Value};
+use redis_conn::{Event, Events};
 use state_core::{
-    Entry, EntryStream, Fingerprints, KeyStream, ScanOptions, StateError, StateResult, check_prefix,
-    check_scan,
+    Entry, EntryStream, Fingerprints, KeyStream, ScanOptions, StateResult, check_prefix, check_scan,
 };
+use tokio::sync::broadcast::error::TryRecvError;
 
 use crate::exec::{Door, Operation};
 use crate::keyspace::Keyspace;
 use crate::script::ENTRY;
 use crate::{error, reply};
+
+// The cursor that begins a scan, and the one that ends it.
+const START: &[u8] = b"0";
 
 // How much a scan of entries reads at a time, as far as the sizes it has seen tell what is coming.
 const STEP_BYTES: usize = 4 * 1024 * 1024;
@@ -49,7 +54,7 @@ pub(crate) fn entries<'a>(
     };
     let next = async |mut scan: EntryScan<'a>| Ok(scan.next().await?.map(|entry| (entry, scan)));
     // An error of one entry is an item like others, one of the scan itself is the last.
-    stream::try_unfold(scan, next).map(|item: Result<StateResult<Entry>, StateError>| item.flatten()).boxed()
+    stream::try_unfold(scan, next).map(|item| item.and_then(identity)).boxed()
 }
 
 /// The keys of a namespace as the server hands them out, a page at a time; some may come twice.
@@ -61,6 +66,7 @@ pub(crate) struct Pages<'a> {
     page_size: usize,
     /// Where the next page begins; `None` after the last.
     cursor: Option<Vec<u8>>,
+    losses: Losses,
 }
 
 impl<'a> Pages<'a> {
@@ -73,8 +79,15 @@ impl<'a> Pages<'a> {
     ) -> StateResult<Self> {
         check_prefix(prefix)?;
         check_scan(options)?;
-        let cursor = Some(b"0".to_vec());
-        Ok(Self { door, keyspace, operation, prefix: prefix.to_vec(), page_size: options.page_size, cursor })
+        Ok(Self {
+            door,
+            keyspace,
+            operation,
+            prefix: prefix.to_vec(),
+            page_size: options.page_size,
+            cursor: Some(START.to_vec()),
+            losses: Losses(door.events()),
+        })
     }
 
     /// The next page of the server's keys, `None` after the last.
@@ -90,7 +103,13 @@ impl<'a> Pages<'a> {
         let (next, keys) = reply::pair(self.operation, answer)?;
         let next =
             reply::bytes(self.operation, next)?.ok_or_else(|| error::unexpected_reply(self.operation))?;
-        self.cursor = (next != b"0").then_some(next);
+        self.cursor = if self.losses.happened() {
+            // A cursor means nothing to another process, not even to the same server after a restart. The keys of
+            // this page are keys all the same.
+            Some(START.to_vec())
+        } else {
+            (next != START).then_some(next)
+        };
         let mut keys = reply::list(self.operation, keys)?;
         // The pattern is escaped; should a server read it otherwise, nothing outside of the namespace is touched.
         keys.retain(|stored| self.key(stored).is_some());
@@ -99,6 +118,22 @@ impl<'a> Pages<'a> {
 
     fn key<'k>(&self, stored: &'k [u8]) -> Option<&'k [u8]> {
         self.keyspace.decode(stored).filter(|key| !key.is_empty() && key.starts_with(&self.prefix))
+    }
+}
+
+/// Whether connections were lost since this was last asked.
+struct Losses(Events);
+
+impl Losses {
+    fn happened(&mut self) -> bool {
+        let mut happened = false;
+        loop {
+            match self.0.try_recv() {
+                Ok(Event::Down { .. }) | Err(TryRecvError::Lagged(_)) => happened = true,
+                Ok(_) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return happened,
+            }
+        }
     }
 }
 

@@ -61,6 +61,21 @@ async fn a_wrapped_backend_conforms() {
 }
 
 #[tokio::test]
+async fn the_documented_rights_are_enough() {
+    let acl = "user app on >pw ~state:* +@read +@write +@string +@keyspace +eval +evalsha +ping +role";
+    let server = ServerConfig::default().with_acl(acl).start().await;
+    let backend = backend(on(&server).url(format!("redis://app:pw@{}", server.address()))).await;
+    conformance::values_are_stored_replaced_and_removed(&backend).await;
+    conformance::compare_and_swap_follows_its_table(&backend).await;
+    conformance::get_and_delete_returns_what_it_removes(&backend).await;
+    conformance::increments_are_decimal_text(&backend).await;
+    conformance::expiry_is_reported_and_changed(&backend).await;
+    conformance::batches_answer_item_by_item(&backend).await;
+    conformance::scans_yield_entries_with_their_ttl(&backend).await;
+    conformance::health_is_good(&backend).await;
+}
+
+#[tokio::test]
 async fn nested_prefixes_are_namespaces_of_their_own() {
     let server = server().await;
     let outer = backend(on(&server).key_prefix("app:")).await;

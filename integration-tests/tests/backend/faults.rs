@@ -1,7 +1,9 @@
 //! Servers that forget scripts, restart, hang, fill up or turn into replicas.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use integration_tests::{Server, ServerConfig, eventually};
 use state_redis::{ErrorKind, PutItem, ScanOptions, StateBackend, StateBackendExt, Ttl};
 use tokio::time::Instant;
@@ -68,6 +70,30 @@ async fn a_killed_server_fails_fast_and_serves_again_once_restarted() {
     println!("served again {:?} after the server was ready", start.elapsed());
     assert_eq!(backend.get(b"k").await.unwrap().as_deref(), Some(&b"v"[..]));
     assert!(backend.health_check().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_scan_misses_nothing_when_the_server_restarts_under_it() {
+    let server = Server::start().await;
+    let backend = backend(on(&server)).await;
+    let keys: Vec<Vec<u8>> = (0..2_000).map(|n| format!("key:{n}").into_bytes()).collect();
+    let items: Vec<PutItem<'_>> = keys.iter().map(|key| PutItem::new(key, b"v")).collect();
+    assert!(backend.batch_put(&items).await.iter().all(Result::is_ok));
+    for stop_at in [1, 1_000, 1_990] {
+        let mut scan = backend.scan_entries(b"", ScanOptions::default().with_page_size(10));
+        let mut seen = BTreeSet::new();
+        while let Some(entry) = scan.try_next().await.unwrap() {
+            assert!(seen.insert(entry.key), "a key came twice");
+            if seen.len() == stop_at {
+                server.restart().await;
+                eventually("the backend serves again", Duration::from_secs(5), async || {
+                    backend.get(b"k").await.map_err(|error| error.to_string())
+                })
+                .await;
+            }
+        }
+        assert_eq!(seen.len(), keys.len(), "keys missed after a restart at key {stop_at}");
+    }
 }
 
 #[tokio::test]

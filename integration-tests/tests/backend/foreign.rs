@@ -75,26 +75,21 @@ async fn a_scan_of_entries_goes_on_behind_another_type() {
 }
 
 #[tokio::test]
-async fn a_put_replaces_another_type_and_delete_removes_it() {
+async fn puts_replace_another_type_and_deletes_remove_it() {
     let server = Server::start().await;
     let backend = with_list(&server).await;
     backend.put(b"list", b"v").await.unwrap();
     assert_eq!(backend.get(b"list").await.unwrap().as_deref(), Some(&b"v"[..]));
-    let backend = with_list_again(&server, &backend).await;
+    backend.delete(b"list").await.unwrap();
+    with_list(&server).await;
     backend.batch_put(&[PutItem::new(b"list", b"w")]).await.remove(0).unwrap();
-    assert_eq!(backend.get(b"list").await.unwrap().as_deref(), Some(&b"w"[..]));
-    let backend = with_list_again(&server, backend).await;
+    assert_eq!(backend.get_and_delete(b"list").await.unwrap().as_deref(), Some(&b"w"[..]));
+    with_list(&server).await;
     backend.delete(b"list").await.unwrap();
     assert!(!backend.contains(b"list").await.unwrap());
-    let backend = with_list_again(&server, backend).await;
+    with_list(&server).await;
     backend.clear().await.unwrap();
     assert_eq!(backend.count().await.unwrap(), 0);
-}
-
-async fn with_list_again<'a>(server: &Server, backend: &'a RedisBackend) -> &'a RedisBackend {
-    backend.delete(b"list").await.unwrap();
-    with_list(server).await;
-    backend
 }
 
 #[tokio::test]

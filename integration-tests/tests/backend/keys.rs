@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use integration_tests::{Server, ServerConfig};
-use state_redis::{PutItem, PutOptions, ScanOptions, StateBackend, StateBackendExt, Ttl};
+use state_redis::{PutItem, PutOptions, ScanOptions, StateBackend, Ttl};
+use tokio::time::Instant;
 
-use crate::support::{backend, keys_on, on};
+use crate::support::{backend, keys_on, long, on};
 
 #[tokio::test]
 async fn clear_leaves_reserved_keys_and_foreign_keys_alone() {
@@ -58,10 +59,13 @@ async fn counters_keep_all_64_bits_with_a_default_ttl() {
 async fn a_scan_of_many_keys_counts_each_once() {
     let server = ServerConfig::default().with_option("appendfsync", "no").start().await;
     let backend = backend(on(&server)).await;
-    let keys: Vec<Vec<u8>> = (0..50_000).map(|n| format!("key:{n}").into_bytes()).collect();
+    let number = if long() { 1_000_000 } else { 50_000 };
+    let keys: Vec<Vec<u8>> = (0..number).map(|n| format!("key:{n}").into_bytes()).collect();
     let items: Vec<PutItem<'_>> = keys.iter().map(|key| PutItem::new(key, b"v")).collect();
     assert!(backend.batch_put(&items).await.iter().all(Result::is_ok));
-    assert_eq!(backend.count().await.unwrap(), 50_000);
+    let start = Instant::now();
+    assert_eq!(backend.count().await.unwrap(), number);
+    println!("counted {number} keys in {:?}", start.elapsed());
     // Removing most keys shrinks the server's table while the scan is under way, which repeats keys.
     let mut scan = backend.scan(b"key:", ScanOptions::default().with_page_size(100));
     let mut seen = std::collections::BTreeSet::new();
@@ -73,6 +77,9 @@ async fn a_scan_of_many_keys_counts_each_once() {
         assert!(seen.insert(key), "a key came twice");
     }
     assert!(keys[..5_000].iter().all(|key| seen.contains(key)), "a key that stayed was missed");
+    assert!(backend.batch_put(&items).await.iter().all(Result::is_ok));
+    let start = Instant::now();
     backend.clear().await.unwrap();
+    println!("cleared {number} keys in {:?}", start.elapsed());
     assert_eq!(keys_on(&server).await, Vec::<String>::new());
 }

@@ -8,6 +8,8 @@ mod input;
 mod foreign;
 // What stands on the server: namespaces, patterns, locks beside data, TTLs in milliseconds.
 mod keys;
+// Batches as shorthands, and what they bring.
+mod batches;
 // Servers that forget, restart, hang, fill up or turn into replicas.
 mod faults;
 mod support;
