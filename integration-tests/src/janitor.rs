@@ -25,7 +25,9 @@ use parking_lot::Mutex;
 /// server may still create a file while it dies, hence the loop around `rm`.
 const JANITOR: &str = r#"
 trap '' HUP INT TERM
-mkdir -p "$1" && echo ready
+PATH=/usr/bin:/bin:$PATH
+mkdir -p "$1" || exit 1
+echo ready
 pids=
 while read -r verb pid; do
   case $verb in

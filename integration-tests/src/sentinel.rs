@@ -270,7 +270,7 @@ impl SentinelGroup {
 /// slow.
 async fn hurry(sentinel: &Server) {
     let mut debug = cmd("SENTINEL");
-    debug.arg("DEBUG").arg("INFO-PERIOD").arg(1000).arg("PUBLISH-PERIOD").arg(500).arg("ASK-PERIOD").arg(500);
+    debug.arg("DEBUG").arg("INFO-PERIOD").arg(1000).arg("PUBLISH-PERIOD").arg(500);
     match sentinel.try_command::<()>(&debug).await {
         Ok(()) => {}
         Err(error) if error.to_string().to_lowercase().contains("unknown") => {}

@@ -1,6 +1,6 @@
 //! Everything that is checked: house rules, lints, each crate's features, every test and doctest.
 
-use std::thread::available_parallelism;
+use std::{path::Path, thread::available_parallelism};
 
 use crate::{
     Result, arrows,
@@ -11,25 +11,37 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Runs all of it. The last line counts the tests.
+/// Runs all of it, to the end whatever fails. The last line counts the tests.
 pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result {
     let server = server::ensure(consent)?;
     println!("server: {}", server.display());
-    tidy::run(workspace)?;
-    arrows::run(workspace)?;
-    if lint::is_available(workspace)? {
-        lint::run(workspace)?;
-    } else {
-        println!(
-            "lint: left out, this toolchain has no rustfmt or no clippy (rustup component add rustfmt clippy)"
-        );
-    }
-    features(workspace)?;
-    tests(workspace, &server)
+    let mut count = Count::default();
+    let outcomes = [
+        tidy::run(workspace),
+        arrows::run(workspace),
+        lint_if_possible(workspace),
+        features(workspace),
+        tests(workspace, &server, &mut count),
+    ];
+    let failures: Vec<String> =
+        outcomes.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
+    failures.iter().for_each(|failure| println!("FAILED: {failure}"));
+    println!("{} passed, {} failed", count.passed, count.failed);
+    if failures.is_empty() { Ok(()) } else { Err("not everything is as it should be".into()) }
 }
 
-/// Each crate must build alone, with its default features and without any: inside the workspace its
-/// neighbours may switch on what it forgot to ask for.
+fn lint_if_possible(workspace: &Workspace) -> Result {
+    if lint::is_available(workspace)? {
+        return lint::run(workspace);
+    }
+    println!(
+        "lint: left out, this toolchain has no rustfmt or no clippy (rustup component add rustfmt clippy)"
+    );
+    Ok(())
+}
+
+/// Each crate must build alone, with its default features and without any: inside the workspace its neighbours
+/// may switch on what it forgot to ask for.
 fn features(workspace: &Workspace) -> Result {
     for name in workspace.metadata()?.published() {
         Step::cargo(workspace, format!("{name} alone"), ["check", "--package", name]).run()?;
@@ -39,19 +51,16 @@ fn features(workspace: &Workspace) -> Result {
     Ok(())
 }
 
-fn tests(workspace: &Workspace, server: &std::path::Path) -> Result {
+/// Runs every test and doctest, one binary after the other, and counts them.
+fn tests(workspace: &Workspace, server: &Path, count: &mut Count) -> Result {
     let arguments = ["test", "--workspace", "--all-features", "--no-fail-fast"];
     let mut step = Step::cargo(workspace, "test", arguments).env("REDIS_SERVER", server);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
-        // Many of these tests start six servers; more than four of them at once measure the machine and not
-        // the code.
+        // Many of these tests start six servers; more than four of them at once measure the machine.
         let threads = available_parallelism().map_or(2, usize::from).min(4);
         step = step.env("RUST_TEST_THREADS", threads.to_string());
     }
-    let mut count = Count::default();
-    let outcome = step.run_with(|line| count.look(line));
-    println!("{} passed, {} failed", count.passed, count.failed);
-    outcome
+    step.run_with(|line| count.look(line))
 }
 
 /// The sums over all test binaries and doctests.
