@@ -1,0 +1,13 @@
+//! What a user of the crate can rely on, through its public names only.
+
+mod support;
+
+mod dictionary;
+mod encoding;
+mod encryption;
+mod formats;
+mod golden;
+mod golden_set;
+mod hostile;
+mod round_trip;
+mod schema;
