@@ -19,7 +19,7 @@ enum Shape {
 struct Everything {
     text: String,
     numbers: (u8, i64, u64, f64),
-    maybe: Option<Box<Everything>>,
+    maybe: Option<Box<Self>>,
     bytes: Vec<u8>,
     map: BTreeMap<String, i64>,
     shapes: Vec<Shape>,
@@ -121,15 +121,15 @@ fn every_cut_is_noticed() {
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum Chain {
     End,
-    Link(Box<Chain>),
+    Link(Box<Self>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Nested(Vec<Nested>);
+struct Nested(Vec<Self>);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Optional {
-    inner: Option<Box<Optional>>,
+    inner: Option<Box<Self>>,
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! What a user of the crate can rely on, through its public names only.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod support;
 

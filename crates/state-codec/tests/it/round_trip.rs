@@ -27,6 +27,22 @@ fn any_value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Lengths whose logarithm is uniform, so that each order of magnitude is met.
+    #[test]
+    fn of_any_length_up_to_four_mebibytes(
+        exponent in 14.0..22.0_f64, seed in any::<u64>(), writer in any_codec(), reader in any_codec()
+    ) {
+        let len = exponent.exp2() as usize;
+        let mut value = noise(seed, len / 2);
+        value.extend(documents(len - len / 2));
+        let stored = writer.encode(b"key", &value).unwrap().into_owned();
+        prop_assert!(reader.decode(b"key", stored).unwrap() == value);
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -47,17 +63,34 @@ proptest! {
     }
 }
 
+#[track_caller]
+fn assert_round_trip(codec: &Codec, value: &[u8]) {
+    let stored = codec.encode(b"key", value).unwrap().into_owned();
+    let back = codec.decode(b"key", stored).unwrap();
+    assert!(back == value, "{:?}, {} bytes", codec.config().compression, value.len());
+}
+
 #[test]
-fn at_every_power_of_two_and_beside_it_up_to_four_mebibytes() {
+fn at_every_power_of_two_and_beside_it() {
     for compression in COMPRESSIONS {
         let codec = codec(compression);
-        for exponent in 0..=22 {
+        for exponent in 0..=16 {
             for len in [(1_usize << exponent) - 1, 1 << exponent, (1 << exponent) + 1] {
                 for value in [vec![b'x'; len], noise(exponent, len), documents(len)] {
-                    let stored = codec.encode(b"key", &value).unwrap().into_owned();
-                    assert!(codec.decode(b"key", stored).unwrap() == value, "{compression:?}, {len} bytes");
+                    assert_round_trip(&codec, &value);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn at_large_sizes_up_to_four_mebibytes() {
+    let mut value = documents(2 << 20);
+    value.extend(noise(0, 2 << 20));
+    for compression in [Compression::None, Compression::Lz4, Compression::Snappy, Compression::ZSTD] {
+        for len in [100_000, 1 << 18, (1 << 20) + 1, (3 << 20) - 1, 4 << 20] {
+            assert_round_trip(&codec(compression), &value[value.len() - len..]);
         }
     }
 }
