@@ -16,6 +16,10 @@ pub(crate) const MAX_DEPTH: usize = 128;
 /// How many elements and map entries a value may have even when it has fewer bytes than that.
 const MIN_ELEMENTS: usize = 1 << 16;
 
+/// How many elements are believed before they are seen. A container reserves memory for as many, and
+/// promises can be nested.
+const MAX_PROMISE: usize = 4096;
+
 /// What is still allowed: levels below this point, and elements in the whole value.
 #[derive(Clone, Copy)]
 pub(crate) struct Budget<'b> {
@@ -158,7 +162,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Limited<'_, A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.inner.size_hint().map(|promised| promised.min(MAX_PROMISE))
     }
 }
 
@@ -175,7 +179,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Limited<'_, A> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.inner.size_hint()
+        self.inner.size_hint().map(|promised| promised.min(MAX_PROMISE))
     }
 }
 
