@@ -38,7 +38,6 @@ pub(crate) fn with_compressed<R>(
             #[cfg(not(all(feature = "lz4", feature = "snappy", feature = "zstd")))]
             _ => return Err(unsupported(algorithm(compression))),
         };
-        let _ = (&contexts, dictionary);
         Ok(take(&buffer[..written]))
     })
 }
@@ -70,7 +69,6 @@ pub(crate) fn decompress(
         #[cfg(not(all(feature = "lz4", feature = "snappy", feature = "zstd")))]
         _ => return Err(unsupported(algorithm)),
     };
-    let _ = dictionary;
     if value.len() == raw_len { Ok(value) } else { Err(length_mismatch()) }
 }
 

@@ -64,6 +64,13 @@ enum Secret {
     XChaCha20Poly1305(XChaCha20Poly1305),
 }
 
+/// Both ciphers wipe what they hold of the secret when they are dropped, or this does not compile.
+const _: () = {
+    const fn wipes<T: zeroize::ZeroizeOnDrop>() {}
+    wipes::<Aes256Gcm>();
+    wipes::<XChaCha20Poly1305>();
+};
+
 impl EncryptionKey {
     /// A key. `secret` must come from a cryptographic random source or a key derivation function, and
     /// the caller wipes its own copy. An id must never be given to a second secret.

@@ -3,12 +3,28 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "serde")]
+#[cfg_attr(
+    not(any(feature = "msgpack", feature = "json", feature = "postcard")),
+    allow(dead_code, unused_imports, reason = "what only a format uses")
+)]
 mod bounded_read;
 #[cfg(feature = "serde")]
+#[cfg_attr(
+    not(any(feature = "msgpack", feature = "json", feature = "postcard")),
+    allow(dead_code, unused_imports, reason = "what only a format uses")
+)]
 mod bounded_write;
 mod codec;
+#[cfg_attr(
+    not(all(feature = "lz4", feature = "snappy", feature = "zstd")),
+    allow(dead_code, unused_variables, unreachable_code, reason = "what only the missing algorithm uses")
+)]
 mod compress;
 mod config;
+#[cfg_attr(
+    not(all(feature = "lz4", feature = "snappy", feature = "zstd")),
+    allow(dead_code, unused_variables, unreachable_code, reason = "what only the missing algorithm uses")
+)]
 mod dictionary;
 #[cfg(feature = "encrypt")]
 mod encrypt;
@@ -18,11 +34,19 @@ mod encrypt;
 mod envelope;
 mod error;
 #[cfg(feature = "serde")]
+#[cfg_attr(
+    not(any(feature = "msgpack", feature = "json", feature = "postcard")),
+    allow(dead_code, unused_imports, reason = "what only a format uses")
+)]
 mod format;
 #[cfg(feature = "serde")]
 mod schema;
 #[cfg(feature = "serde")]
 mod typed;
+#[cfg_attr(
+    not(all(feature = "lz4", feature = "snappy", feature = "zstd")),
+    allow(dead_code, unused_variables, unreachable_code, reason = "what only the missing algorithm uses")
+)]
 mod workspace;
 
 pub use codec::{Batch, Codec};

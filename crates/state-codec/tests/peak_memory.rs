@@ -2,6 +2,7 @@
 //!
 //! A binary of its own with a single test, because the allocator measures the whole process.
 //! Zstandard allocates from the same allocator here, so its contexts are measured too.
+#![allow(clippy::print_stdout, reason = "the figures are worth reading")]
 
 use peak_alloc::PeakAlloc;
 use serde::Deserialize;

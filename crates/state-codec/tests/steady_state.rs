@@ -2,6 +2,7 @@
 //!
 //! A binary of its own with a single test, because the allocator counts for the whole process.
 //! Zstandard allocates from the same allocator here, so its contexts are counted too.
+#![allow(clippy::print_stdout, reason = "the figures are worth reading")]
 
 use std::alloc::System;
 

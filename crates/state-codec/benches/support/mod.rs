@@ -93,7 +93,7 @@ fn decoding(
 /// The libraries' own functions for whole values, with contexts that are reused where there are any.
 enum Bare {
     Lz4,
-    Snappy(RefCell<snap::raw::Encoder>),
+    Snappy(Box<RefCell<snap::raw::Encoder>>),
     Zstd(RefCell<zstd::bulk::Compressor<'static>>, RefCell<zstd::bulk::Decompressor<'static>>),
 }
 
@@ -101,7 +101,7 @@ impl Bare {
     fn new(compression: Compression) -> Self {
         match compression {
             Compression::Lz4 => Self::Lz4,
-            Compression::Snappy => Self::Snappy(RefCell::new(snap::raw::Encoder::new())),
+            Compression::Snappy => Self::Snappy(Box::new(RefCell::new(snap::raw::Encoder::new()))),
             _ => Self::Zstd(
                 RefCell::new(zstd::bulk::Compressor::new(3).expect("level 3 exists")),
                 RefCell::new(zstd::bulk::Decompressor::new().expect("there is memory")),

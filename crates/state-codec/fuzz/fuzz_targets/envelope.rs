@@ -20,7 +20,7 @@ static CODEC: LazyLock<Codec> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     check(data);
-    let mut patched = [&MAGIC, &[1], data].concat();
+    let mut patched = [MAGIC.as_slice(), &[1], data].concat();
     check(&patched);
     if let Some(algorithm) = patched.get_mut(5) {
         *algorithm %= 4;
