@@ -3,6 +3,10 @@
 //! Postcard has no bound on nesting at all, MessagePack's does not count enums and options, and none
 //! of the formats bounds a list whose elements take no bytes. A value that nests as deeply as its
 //! bytes allow overflows the stack, which ends the process and cannot be caught.
+#![cfg_attr(
+    not(any(feature = "msgpack", feature = "json", feature = "postcard")),
+    allow(dead_code, unused_imports, reason = "what only a format uses")
+)]
 
 use std::{cell::Cell, fmt};
 

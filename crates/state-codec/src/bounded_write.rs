@@ -1,4 +1,8 @@
 //! A value that refuses to be serialized more deeply than it could be read back.
+#![cfg_attr(
+    not(any(feature = "msgpack", feature = "json", feature = "postcard")),
+    allow(dead_code, unused_imports, reason = "what only a format uses")
+)]
 
 use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,

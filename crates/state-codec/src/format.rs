@@ -1,4 +1,8 @@
 //! Typed values to bytes and back: MessagePack, JSON and Postcard.
+#![cfg_attr(
+    not(any(feature = "msgpack", feature = "json", feature = "postcard")),
+    allow(dead_code, unused_imports, reason = "what only a format uses")
+)]
 
 use std::marker::PhantomData;
 

@@ -2,52 +2,36 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "serde")]
-#[cfg_attr(
-    not(any(feature = "msgpack", feature = "json", feature = "postcard")),
-    allow(dead_code, unused_imports, reason = "what only a format uses")
-)]
-mod bounded_read;
-#[cfg(feature = "serde")]
-#[cfg_attr(
-    not(any(feature = "msgpack", feature = "json", feature = "postcard")),
-    allow(dead_code, unused_imports, reason = "what only a format uses")
-)]
-mod bounded_write;
+// From a value to stored bytes and back, and the bytes themselves.
 mod codec;
-#[cfg_attr(
-    not(all(feature = "lz4", feature = "snappy", feature = "zstd")),
-    allow(dead_code, unused_variables, unreachable_code, reason = "what only the missing algorithm uses")
-)]
-mod compress;
 mod config;
-#[cfg_attr(
-    not(all(feature = "lz4", feature = "snappy", feature = "zstd")),
-    allow(dead_code, unused_variables, unreachable_code, reason = "what only the missing algorithm uses")
-)]
+mod envelope;
+
+// What is done to the bytes.
+mod compress;
 mod dictionary;
 #[cfg(feature = "encrypt")]
 mod encrypt;
 #[cfg(not(feature = "encrypt"))]
 #[path = "encrypt_off.rs"]
 mod encrypt;
-mod envelope;
-mod error;
+mod workspace;
+
+// Typed values.
 #[cfg(feature = "serde")]
-#[cfg_attr(
-    not(any(feature = "msgpack", feature = "json", feature = "postcard")),
-    allow(dead_code, unused_imports, reason = "what only a format uses")
-)]
 mod format;
 #[cfg(feature = "serde")]
 mod schema;
 #[cfg(feature = "serde")]
 mod typed;
-#[cfg_attr(
-    not(all(feature = "lz4", feature = "snappy", feature = "zstd")),
-    allow(dead_code, unused_variables, unreachable_code, reason = "what only the missing algorithm uses")
-)]
-mod workspace;
+
+// The bounds that every format keeps.
+#[cfg(feature = "serde")]
+mod bounded_read;
+#[cfg(feature = "serde")]
+mod bounded_write;
+
+mod error;
 
 pub use codec::{Batch, Codec};
 pub use config::{CodecConfig, Compression};
