@@ -5,9 +5,12 @@ mod support;
 
 mod dictionary;
 mod encoding;
+#[cfg(feature = "encrypt")]
 mod encryption;
 mod formats;
+#[cfg(feature = "encrypt")]
 mod golden;
+#[cfg(feature = "encrypt")]
 mod golden_set;
 mod hostile;
 mod round_trip;
