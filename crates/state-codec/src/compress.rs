@@ -50,7 +50,8 @@ pub(crate) fn with_compressed<R>(
 pub(crate) fn check_lengths(algorithm: Algorithm, payload_len: usize, raw_len: usize) -> Result<()> {
     let possible = match algorithm {
         Algorithm::None => payload_len == raw_len,
-        _ => payload_len < raw_len && raw_len / max_ratio(algorithm) <= payload_len,
+        // The same as `raw_len / max_ratio <= payload_len`, and cheaper.
+        _ => payload_len < raw_len && raw_len < (payload_len + 1).saturating_mul(max_ratio(algorithm)),
     };
     if possible { Ok(()) } else { Err(Error::corrupt("the stated length does not fit the payload")) }
 }
