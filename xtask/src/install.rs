@@ -1,4 +1,4 @@
-//! Installing a server with the system's package manager.
+//! Installing what a verb needs with the system's package manager.
 
 use std::{
     env,
@@ -26,13 +26,13 @@ impl Consent {
     }
 }
 
-/// A package manager: the command before an installation, the installation, and the packages to try in this
-/// order.
+/// A package manager: the command before an installation, the installation, and the packages with a server,
+/// to try in this order.
 struct Manager {
     program: &'static str,
     prepare: &'static [&'static str],
     install: &'static [&'static str],
-    packages: &'static [&'static str],
+    servers: &'static [&'static str],
     wants_root: bool,
 }
 
@@ -42,28 +42,28 @@ const MANAGERS: [Manager; 4] = [
         program: "apt-get",
         prepare: &["-o", "DPkg::Lock::Timeout=300", "update"],
         install: &["-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends"],
-        packages: &["redis-server", "valkey-server"],
+        servers: &["redis-server", "valkey-server"],
         wants_root: true,
     },
     Manager {
         program: "dnf",
         prepare: &[],
         install: &["install", "-y"],
-        packages: &["valkey", "redis"],
+        servers: &["valkey", "redis"],
         wants_root: true,
     },
     Manager {
         program: "apk",
         prepare: &[],
         install: &["add", "--no-cache"],
-        packages: &["valkey", "redis"],
+        servers: &["valkey", "redis"],
         wants_root: true,
     },
     Manager {
         program: "brew",
         prepare: &[],
         install: &["install"],
-        packages: &["redis", "valkey"],
+        servers: &["redis", "valkey"],
         wants_root: false,
     },
 ];
@@ -74,16 +74,22 @@ const MANAGERS: [Manager; 4] = [
 /// use is a process of their own on another port.
 ///
 /// # Errors
-/// Without consent, without a known package manager, or when it fails.
+/// Those of [`package`].
 pub(crate) fn server(consent: Consent) -> Result {
-    let Some(manager) = MANAGERS.iter().find(|manager| on_path(manager.program)) else {
-        return Err("no package manager found: neither apt-get nor dnf, apk or brew is on the PATH".into());
-    };
-    let plan = format!("{} {} {}", manager.program, manager.install.join(" "), manager.packages[0]);
-    if consent == Consent::Ask && !ask(&plan)? {
+    package("a Redis server", manager()?.servers, consent)
+}
+
+/// Installs the first of `packages` that the system's package manager has.
+///
+/// # Errors
+/// Without consent, without a known package manager, or when it fails.
+pub(crate) fn package(what: &str, packages: &[&str], consent: Consent) -> Result {
+    let manager = manager()?;
+    let plan = format!("{} {} {}", manager.program, manager.install.join(" "), packages[0]);
+    if consent == Consent::Ask && !ask(what, &plan)? {
         return Err("not installed: that takes a yes on a terminal, --yes, or root under CI=true".into());
     }
-    println!("installing a Redis server: {plan}");
+    println!("installing {what}: {plan}");
     let shell = Shell::new()?;
     // Both take a variable for the command they run.
     let prefix = if manager.wants_root && !is_root() { "sudo" } else { "env" };
@@ -95,26 +101,31 @@ pub(crate) fn server(consent: Consent) -> Result {
         // Without a network the lists at hand may still do.
         let _ = run(manager.prepare, &[]).inspect_err(|error| eprintln!("{error}; going on"));
     }
-    let installed = manager.packages.iter().any(|package| run(manager.install, &[package]).is_ok());
-    if installed {
+    if packages.iter().any(|package| run(manager.install, &[package]).is_ok()) {
         Ok(())
     } else {
-        Err(format!("{} could not install {:?}", manager.program, manager.packages).into())
+        Err(format!("{} could not install {packages:?}", manager.program).into())
     }
 }
 
-fn ask(plan: &str) -> Result<bool> {
+fn manager() -> Result<&'static Manager> {
+    let none = "no package manager found: neither apt-get nor dnf, apk or brew is on the PATH";
+    Ok(MANAGERS.iter().find(|manager| on_path(manager.program)).ok_or(none)?)
+}
+
+fn ask(what: &str, plan: &str) -> Result<bool> {
     if !stdin().is_terminal() || !stdout().is_terminal() {
         return Ok(false);
     }
-    print!("No Redis server found. Run `{plan}`? [y/N] ");
+    print!("{what} is missing. Run `{plan}`? [y/N] ");
     stdout().flush()?;
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn on_path(program: &str) -> bool {
+/// Whether `program` is on the `PATH`.
+pub(crate) fn on_path(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
 }

@@ -4,10 +4,12 @@
 
 mod arrows;
 mod ci;
+mod dashboards;
 mod demo;
 mod down;
 mod install;
 mod lint;
+mod loom;
 mod server;
 mod setup;
 mod step;
@@ -31,9 +33,11 @@ const USAGE: &str = "\
 usage: cargo xtask <verb> [options]
 
   demo [--embedded] [--release] [--yes]  the main job on a real server, or on the in-memory backend
-  test [--yes]                           tidy, arrows, lint, features, every test
+  test [--long] [--yes]                  tidy, arrows, lint, features, every test; --long: faults in their long form
   ci                                     test, then both demos
   lint                                   fmt, clippy and rustdoc, warnings refused
+  loom                                   model checks of the lock-free parts
+  dashboards [--yes]                     every panel and rule on a real Prometheus
   arrows                                 which crate may depend on which
   tidy                                   first lines, file sizes, manifest keys
   up [standalone | sentinel | cluster]   leave servers running and print their URL
@@ -68,7 +72,12 @@ fn dispatch() -> Result {
         "demo" => {
             demo::run(&workspace, &demo::Options::from(arguments.allow(&["embedded", "release", "yes"], 0)?))
         }
-        "test" => test::run(&workspace, arguments.allow(&["yes"], 0)?.consent()),
+        "test" => {
+            let arguments = arguments.allow(&["long", "yes"], 0)?;
+            test::run(&workspace, arguments.consent(), arguments.has("long"))
+        }
+        "loom" => arguments.allow(&[], 0).and_then(|_| loom::run(&workspace)),
+        "dashboards" => dashboards::run(&workspace, arguments.allow(&["yes"], 0)?.consent()),
         "ci" => arguments.allow(&[], 0).and_then(|_| ci::run(&workspace)),
         "lint" => arguments.allow(&[], 0).and_then(|_| lint::run(&workspace)),
         "arrows" => arguments.allow(&[], 0).and_then(|_| arrows::run(&workspace)),

@@ -11,8 +11,9 @@ use crate::{
     workspace::Workspace,
 };
 
-/// Runs all of it, to the end whatever fails. The last line counts the tests.
-pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result {
+/// Runs all of it, to the end whatever fails, and the faults in their long form if `long`. The last line counts the
+/// tests.
+pub(crate) fn run(workspace: &Workspace, consent: Consent, long: bool) -> Result {
     let server = server::ensure(consent)?;
     println!("server: {}", server.display());
     let mut count = Count::default();
@@ -21,7 +22,7 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result {
         arrows::run(workspace),
         lint_if_possible(workspace),
         features(workspace),
-        tests(workspace, &server, &mut count),
+        tests(workspace, &server, long, &mut count),
     ];
     let failures: Vec<String> =
         outcomes.into_iter().filter_map(Result::err).map(|error| error.to_string()).collect();
@@ -52,10 +53,13 @@ fn features(workspace: &Workspace) -> Result {
 }
 
 /// Runs every test and doctest, one binary after the other, and counts them.
-fn tests(workspace: &Workspace, server: &Path, count: &mut Count) -> Result {
+fn tests(workspace: &Workspace, server: &Path, long: bool, count: &mut Count) -> Result {
     let arguments = ["test", "--workspace", "--all-features", "--no-fail-fast"];
     let mut step = Step::cargo(workspace, "test", arguments).env("REDIS_SERVER", server);
-    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+    if long {
+        // Their figures are asserted, so they run one at a time.
+        step = step.env("STATE_REDIS_LONG", "1").env("RUST_TEST_THREADS", "1");
+    } else if std::env::var_os("RUST_TEST_THREADS").is_none() {
         // Many of these tests start six servers; more than four of them at once measure the machine.
         let threads = available_parallelism().map_or(2, usize::from).min(4);
         step = step.env("RUST_TEST_THREADS", threads.to_string());

@@ -21,6 +21,11 @@ pub(crate) struct Prometheus {
     folder: TempDir,
 }
 
+/// Whether there is a Prometheus to start.
+pub(crate) fn is_installed() -> bool {
+    Command::new("prometheus").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+}
+
 impl Prometheus {
     /// Scrapes `target` every second and evaluates the shipped rules as often.
     pub(crate) fn start(target: SocketAddr) -> Self {
