@@ -151,7 +151,7 @@ impl StateBackend for RedisBackend {
     }
 
     async fn batch_get(&self, keys: &[&[u8]]) -> Vec<StateResult<Option<Vec<u8>>>> {
-        let commands = keys.iter().map(|key| self.key_command("GET", key)).collect();
+        let commands = keys.iter().map(|key| self.key_command("GET", key));
         self.batch(Operation::BatchGet, commands, reply::bytes).await
     }
 
@@ -167,7 +167,7 @@ impl StateBackend for RedisBackend {
     }
 
     async fn batch_delete(&self, keys: &[&[u8]]) -> Vec<StateResult<()>> {
-        let commands = keys.iter().map(|key| self.key_command("UNLINK", key)).collect();
+        let commands = keys.iter().map(|key| self.key_command("UNLINK", key));
         let removed = self.batch(Operation::BatchDelete, commands, reply::integer).await;
         removed.into_iter().map(|result| result.map(|_removed| ())).collect()
     }
@@ -201,18 +201,21 @@ impl RedisBackend {
         Ok(command)
     }
 
-    fn put_commands(&self, items: &[PutItem<'_>], condition: Condition) -> Vec<StateResult<Cmd>> {
-        let command = |item: &PutItem<'_>| {
+    fn put_commands<'a>(
+        &'a self,
+        items: &'a [PutItem<'_>],
+        condition: Condition,
+    ) -> impl ExactSizeIterator<Item = StateResult<Cmd>> + Send + 'a {
+        items.iter().map(move |item| {
             let options = PutOptions { ttl: item.ttl, condition };
             Ok(self.inner.put(item.key, item.value, options)?.command())
-        };
-        items.iter().map(command).collect()
+        })
     }
 
     async fn batch<T>(
         &self,
         operation: Operation,
-        commands: Vec<StateResult<Cmd>>,
+        commands: impl ExactSizeIterator<Item = StateResult<Cmd>>,
         decode: fn(Operation, Value) -> StateResult<T>,
     ) -> Vec<StateResult<T>> {
         let size = self.inner.config.pipeline_batch_size;

@@ -9,13 +9,14 @@ const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Runs the commands of a batch in requests of at most `size` commands, in order.
 ///
+/// Commands are made as they are needed, so that a long batch is not in memory twice.
 /// An item that is an error already is not sent. When a request fails as a whole, its items get that error and those
 /// of later requests are not sent: a server that is gone is not asked a thousand times more.
 pub(crate) async fn run<T>(
     door: &Door,
     operation: Operation,
     size: usize,
-    commands: Vec<StateResult<Cmd>>,
+    commands: impl ExactSizeIterator<Item = StateResult<Cmd>>,
     decode: fn(Operation, Value) -> StateResult<T>,
 ) -> Vec<StateResult<T>> {
     let mut results: Vec<Option<StateResult<T>>> = Vec::with_capacity(commands.len());
