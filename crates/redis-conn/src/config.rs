@@ -59,7 +59,7 @@ pub struct Config {
     pub health_interval: Duration,
     /// Told what happens on the connections. Default: none.
     pub observer: Option<Arc<dyn Observer>>,
-    /// Asked before each operation whether its endpoint may be used. Default: none.
+    /// Asked before each request whether its endpoint may be used. Default: none.
     pub gate: Option<Arc<dyn EndpointGate>>,
 }
 
