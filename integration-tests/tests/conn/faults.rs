@@ -148,6 +148,20 @@ async fn a_server_that_keeps_sending_is_not_taken_for_stalled() {
 }
 
 #[tokio::test]
+async fn a_pause_of_this_process_is_no_stall_of_the_server() {
+    let server = Server::start().await;
+    let conn = connect(&server.url()).await;
+    let mut events = conn.events();
+    for _ in 0..3 {
+        conn.set(b"k", b"v", SetOptions::new(), patient()).await.expect("SET");
+        // A blocked runtime, as a suspended machine would have it: nobody looked at the socket meanwhile.
+        std::thread::sleep(conn.config().stall_timeout + SECOND / 2);
+        assert_eq!(conn.get(b"k", patient()).await.expect("GET"), Some(b"v".to_vec()));
+    }
+    assert!(events.try_recv().is_err(), "the connection was replaced");
+}
+
+#[tokio::test]
 async fn swallowed_replies_are_ambiguous_and_never_applied_twice() {
     let rounds = if crate::support::long() { 1000 } else { 100 };
     let server = Server::start().await;
