@@ -8,6 +8,10 @@ use crate::credentials::{Credentials, CredentialsProvider};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::observe::{EndpointGate, Observer};
+#[cfg(feature = "sentinel")]
+use crate::sentinel::SentinelSettings;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 /// Everything a [`Conn`](crate::Conn) is built from. Start with [`Config::from_url`] or [`Config::standalone`].
 #[derive(Clone)]
@@ -20,6 +24,12 @@ pub struct Config {
     /// Credentials that rotate; asked before every connection attempt and preferred over
     /// [`credentials`](Self::credentials). Default: none.
     pub credentials_provider: Option<Arc<dyn CredentialsProvider>>,
+    /// TLS to the servers. Default: none, plain TCP; [`Tls::default`] for `rediss` URLs.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
+    /// How to talk to sentinels, for [`Servers::Sentinel`]. Default: see [`SentinelSettings`].
+    #[cfg(feature = "sentinel")]
+    pub sentinel: SentinelSettings,
     /// Database number. Default: 0.
     pub db: u32,
     /// RESP version. Default: [`Protocol::Auto`].
@@ -199,7 +209,10 @@ impl Config {
     /// Reads a URL:
     ///
     /// - `redis://[[user]:password@]host[:port][/db]`
+    /// - `rediss://...`, the same over TLS
     /// - `redis+unix:///path/to/socket[?db=N]` (also `redis-unix:` and `unix:`)
+    /// - `redis+sentinel://[[user:]password@]host1[:port],host2[:port]/service[/db]`, where user and password are
+    ///   those of the master; `rediss+sentinel://` for TLS to the sentinels and to the master
     ///
     /// with the query parameters `db`, `user`, `password`, `protocol` (`resp2` or `resp3`) and `client_name`.
     /// User and password are percent-decoded. The default port is 6379.
@@ -216,6 +229,10 @@ impl Config {
             servers,
             credentials: None,
             credentials_provider: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "sentinel")]
+            sentinel: SentinelSettings::default(),
             db: 0,
             protocol: Protocol::Auto,
             client_name: None,
@@ -275,7 +292,12 @@ impl Config {
             self.client_name.as_ref().is_none_or(printable),
             "client_name",
             "must be printable ASCII, no spaces",
-        )
+        )?;
+        #[cfg(feature = "tls")]
+        self.tls.as_ref().map_or(Ok(()), Tls::validate)?;
+        #[cfg(feature = "sentinel")]
+        self.sentinel.validate()?;
+        Ok(())
     }
 }
 
@@ -285,7 +307,12 @@ fn demand(holds: bool, setting: &'static str, rule: &'static str) -> Result<()> 
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
+        let mut debug = f.debug_struct("Config");
+        #[cfg(feature = "tls")]
+        debug.field("tls", &self.tls);
+        #[cfg(feature = "sentinel")]
+        debug.field("sentinel", &self.sentinel);
+        debug
             .field("servers", &self.servers)
             .field("credentials", &self.credentials)
             .field("credentials_provider", &self.credentials_provider.is_some())

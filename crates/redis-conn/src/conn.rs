@@ -7,7 +7,7 @@ use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
 use tokio::time::Instant;
 
 use crate::config::{Config, Servers};
-use crate::endpoint::FixedEndpoint;
+use crate::endpoint::{EndpointSource, FixedEndpoint};
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::{Events, State};
 use crate::guard::refuse_stateful;
@@ -15,6 +15,8 @@ use crate::link::Piped;
 use crate::node::Node;
 use crate::options::SetOptions;
 use crate::reply;
+#[cfg(feature = "sentinel")]
+use crate::sentinel::SentinelSource;
 use crate::setup::Setup;
 use crate::topology::Topology;
 
@@ -36,10 +38,14 @@ impl Conn {
     pub async fn connect(config: Config) -> Result<Self> {
         config.validate()?;
         let deadline = Instant::now() + config.connect_timeout;
-        let Servers::Standalone(endpoint) = &config.servers else {
-            return Err(Error::new(ErrorKind::Unsupported, Class::Fatal, "Sentinel and Cluster"));
+        let source: Arc<dyn EndpointSource> = match &config.servers {
+            Servers::Standalone(endpoint) => Arc::new(FixedEndpoint::new(endpoint.clone())),
+            #[cfg(feature = "sentinel")]
+            Servers::Sentinel { sentinels, service } => {
+                Arc::new(SentinelSource::start(&config, sentinels, service))
+            }
+            _ => return Err(Error::new(ErrorKind::Unsupported, Class::Fatal, "this topology in this build")),
         };
-        let source = Arc::new(FixedEndpoint::new(endpoint.clone()));
         let node = Node::start(Setup::new(Arc::new(config), source));
         node.ready(deadline).await?;
         Ok(Self { topology: Arc::new(node) })
@@ -117,6 +123,16 @@ impl Conn {
     /// The settings it was built from.
     pub fn config(&self) -> &Config {
         &self.topology.setup().config
+    }
+
+    /// Reads the TLS certificates and key of the connections to the servers again, for connections from now on.
+    /// That also happens by itself, see [`Tls`](crate::Tls). Does nothing without TLS.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when they cannot be used; the last good ones stay in use.
+    #[cfg(feature = "tls")]
+    pub async fn reload_tls(&self) -> Result<()> {
+        self.topology.setup().dialer.reload_tls().await
     }
 
     /// Closes all connections, of every clone; returns when they are closed. What is under way fails.

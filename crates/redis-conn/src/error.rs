@@ -41,6 +41,9 @@ pub enum ErrorKind {
     Overloaded,
     /// The endpoint gate (a circuit breaker, say) did not admit the operation.
     Rejected,
+    /// TLS failed: a certificate on either side, or no common protocol. Correct the certificates; the context
+    /// says which.
+    Tls,
     /// The server does not accept the credentials. Correct or rotate them.
     Auth,
     /// The user may not do this. Extend its ACL rules.
@@ -193,6 +196,7 @@ impl ErrorKind {
             Self::Timeout => "the deadline passed",
             Self::Overloaded => "too much in flight",
             Self::Rejected => "not admitted to the endpoint",
+            Self::Tls => "TLS failed",
             Self::Auth => "the server does not accept the credentials",
             Self::Denied => "the user may not do this",
             Self::NotReady => "the server is not ready",

@@ -19,10 +19,14 @@ mod node;
 mod observe;
 mod options;
 mod reply;
+#[cfg(feature = "sentinel")]
+mod sentinel;
 mod setters;
 mod setup;
 mod stream;
 mod supervisor;
+#[cfg(feature = "tls")]
+mod tls;
 mod topology;
 mod url;
 mod watch;
@@ -36,3 +40,7 @@ pub use events::{DownReason, Event, Events, State};
 pub use handshake::Role;
 pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
 pub use options::{Condition, Expiry, SetOptions};
+#[cfg(feature = "sentinel")]
+pub use sentinel::{AddressMap, SentinelSettings};
+#[cfg(feature = "tls")]
+pub use tls::{Identity, Pem, Tls};

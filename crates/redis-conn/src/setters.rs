@@ -6,6 +6,10 @@ use std::time::Duration;
 use crate::config::{Backoff, Batching, Config, Pooling, Protocol, Tcp};
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::observe::{EndpointGate, Observer};
+#[cfg(feature = "sentinel")]
+use crate::sentinel::SentinelSettings;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 macro_rules! setters {
     ($($setter:ident: $field:ident, $type:ty;)*) => {
@@ -20,6 +24,16 @@ macro_rules! setters {
             )*
         }
     };
+}
+
+#[cfg(feature = "tls")]
+setters! {
+    with_tls: tls, Tls;
+}
+
+#[cfg(feature = "sentinel")]
+setters! {
+    with_sentinel: sentinel, SentinelSettings;
 }
 
 setters! {

@@ -82,6 +82,7 @@ fn is_final(failure: &Error) -> bool {
     matches!(
         failure.kind(),
         ErrorKind::InvalidConfig
+            | ErrorKind::Tls
             | ErrorKind::Auth
             | ErrorKind::Denied
             | ErrorKind::Unsupported

@@ -6,6 +6,8 @@ use crate::config::{Config, Protocol, Servers};
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::error::{Class, Error, ErrorKind, Result};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 const DEFAULT_PORT: u16 = 6379;
 const DEFAULT_SENTINEL_PORT: u16 = 26379;
@@ -20,15 +22,35 @@ pub(crate) fn parse(url: &str) -> Result<Config> {
         "redis+unix" | "redis-unix" | "unix" => parse_unix(rest)?,
         "redis+sentinel" => parse_sentinel(rest)?,
         "redis+cluster" => parse_cluster(rest)?,
-        "rediss" => return Err(unsupported("rediss://")),
+        "rediss" => over_tls(parse_standalone(rest)?)?,
+        "rediss+sentinel" => over_tls(parse_sentinel(rest)?)?,
+        "rediss+cluster" => over_tls(parse_cluster(rest)?)?,
         _ => return Err(wrong("has an unknown scheme")),
     };
     apply_query(&mut config, query)?;
     match config.servers {
         Servers::Standalone(_) => Ok(config),
+        #[cfg(feature = "sentinel")]
+        Servers::Sentinel { .. } => Ok(config),
+        #[cfg(not(feature = "sentinel"))]
         Servers::Sentinel { .. } => Err(unsupported("redis+sentinel://")),
         Servers::Cluster { .. } => Err(unsupported("redis+cluster://")),
     }
+}
+
+#[cfg(feature = "tls")]
+fn over_tls(mut config: Config) -> Result<Config> {
+    config.tls = Some(Tls::default());
+    #[cfg(feature = "sentinel")]
+    if matches!(config.servers, Servers::Sentinel { .. }) {
+        config.sentinel.tls = Some(Tls::default());
+    }
+    Ok(config)
+}
+
+#[cfg(not(feature = "tls"))]
+fn over_tls(_: Config) -> Result<Config> {
+    Err(unsupported("rediss"))
 }
 
 fn parse_standalone(rest: &str) -> Result<Config> {
