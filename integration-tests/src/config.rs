@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, path::Path};
 
+use redis::Cmd;
+
 use crate::{Server, port::Port, tls::Certificates};
 
 /// Settings of one server. Every server listens on a free port of 127.0.0.1 and on a unix socket in its own folder,
@@ -22,9 +24,9 @@ pub struct ServerConfig {
     pub(crate) sentinel: bool,
 }
 
-/// The user behind the control connection of a server with an ACL file.
-pub(crate) const CONTROL_USER: &str = "tests-control";
-pub(crate) const CONTROL_PASSWORD: &str = "tests-control-password";
+/// The user that is added to an ACL file.
+const CONTROL_USER: &str = "tests-control";
+const CONTROL_PASSWORD: &str = "tests-control-password";
 
 impl ServerConfig {
     /// Sets the password of the `default` user.
@@ -57,6 +59,26 @@ impl ServerConfig {
     /// When no server program is found or the server does not come up; the message holds the log's tail.
     pub async fn start(self) -> Server {
         Server::start_with(self).await
+    }
+
+    /// The user as whom replicas, sentinels, MIGRATE and the tests' own control connection log in; `None` is the
+    /// `default` user.
+    pub(crate) fn peer_user(&self) -> Option<&str> {
+        self.has_acl().then_some(CONTROL_USER)
+    }
+
+    /// The password that belongs to [`ServerConfig::peer_user`].
+    pub(crate) fn peer_password(&self) -> Option<&str> {
+        if self.has_acl() { Some(CONTROL_PASSWORD) } else { self.password.as_deref() }
+    }
+
+    /// Adds to MIGRATE how to log in at the node that takes the keys.
+    pub(crate) fn authenticate_migrate(&self, migrate: &mut Cmd) {
+        match (self.peer_user(), self.peer_password()) {
+            (Some(user), Some(password)) => migrate.arg("AUTH2").arg(user).arg(password),
+            (None, Some(password)) => migrate.arg("AUTH").arg(password),
+            _ => migrate,
+        };
     }
 
     pub(crate) fn has_acl(&self) -> bool {
@@ -100,7 +122,8 @@ impl ServerConfig {
             ("cluster-config-file", path("nodes.conf")),
         ];
         options.extend(self.has_acl().then(|| ("aclfile", path("users.acl"))));
-        options.extend(self.password.as_ref().map(|password| ("masterauth", format!("\"{password}\""))));
+        options.extend(self.peer_user().map(|user| ("masteruser", user.to_owned())));
+        options.extend(self.peer_password().map(|password| ("masterauth", format!("\"{password}\""))));
         options
     }
 

@@ -5,6 +5,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, ExitStatus},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -17,12 +18,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use crate::{
-    binary::server_binary,
-    config::{CONTROL_PASSWORD, CONTROL_USER, ServerConfig},
-    janitor::Janitor,
-    port::Port,
-};
+use crate::{binary::server_binary, config::ServerConfig, janitor::Janitor, port::Port};
 
 /// How long a server may take to come up. Generous: it takes 10 to 60 ms on an idle machine.
 pub const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -39,6 +35,7 @@ pub struct Server {
     port: Port,
     dir: PathBuf,
     process: Mutex<Option<Child>>,
+    frozen: AtomicBool,
 }
 
 impl Server {
@@ -74,9 +71,14 @@ impl Server {
         format!("127.0.0.1:{}", self.port())
     }
 
-    /// The client port; the cluster bus listens 10,000 higher.
+    /// The client port.
     pub fn port(&self) -> u16 {
         self.port.number()
+    }
+
+    /// The port of the cluster bus, 10,000 higher.
+    pub fn bus_port(&self) -> u16 {
+        self.port.bus()
     }
 
     /// The path of the unix socket every server listens on.
@@ -100,6 +102,11 @@ impl Server {
         self.pid().is_some()
     }
 
+    /// Whether the process exists and is not frozen.
+    pub fn is_responsive(&self) -> bool {
+        self.is_running() && !self.frozen.load(Relaxed)
+    }
+
     /// The last lines of the server's log and of what it printed.
     pub fn log_tail(&self) -> String {
         let tail = |name: &str| {
@@ -116,6 +123,7 @@ impl Server {
 impl Server {
     /// Kills the process with SIGKILL and returns when it is gone. Does nothing when it is down already.
     pub fn kill(&self) {
+        self.frozen.store(false, Relaxed);
         let Some(mut child) = self.process.lock().take() else { return };
         // SIGKILL is pending after this, so the janitor may forget the pid before it is free for others.
         let _ = child.kill();
@@ -130,6 +138,7 @@ impl Server {
     /// When the server is down.
     pub fn freeze(&self) {
         let pid = self.signal(Signal::STOP);
+        self.frozen.store(true, Relaxed);
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         waitid(WaitId::Pid(pid), options).expect("the server is our child");
     }
@@ -140,6 +149,7 @@ impl Server {
     /// When the server is down.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
+        self.frozen.store(false, Relaxed);
     }
 
     /// Ends the process in an orderly way, with SIGTERM, and waits until it is gone.
@@ -230,9 +240,10 @@ impl Server {
     /// When the server is down or does not answer within 5 seconds.
     pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         let mut settings = RedisConnectionInfo::default();
-        if self.config.has_acl() {
-            settings = settings.set_username(CONTROL_USER).set_password(CONTROL_PASSWORD);
-        } else if let Some(password) = &self.config.password {
+        if let Some(user) = self.config.peer_user() {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = self.config.peer_password() {
             settings = settings.set_password(password);
         }
         let info =
@@ -272,6 +283,10 @@ impl Server {
 
 /// Starting.
 impl Server {
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
     pub(crate) async fn start_with(config: ServerConfig) -> Self {
         loop {
             let server = Self::create(config.clone());
@@ -293,7 +308,7 @@ impl Server {
         if config.has_acl() {
             fs::write(dir.join("users.acl"), config.render_acl()).expect("users.acl can be written");
         }
-        Self { config, port, dir, process: Mutex::new(None) }
+        Self { config, port, dir, process: Mutex::new(None), frozen: AtomicBool::new(false) }
     }
 
     async fn try_wait_ready(&self, deadline: Duration) -> Result<(), String> {

@@ -134,6 +134,9 @@ impl Certificates {
         vec![
             ("tls-cert-file", quoted(self.certificate(self.served))),
             ("tls-key-file", quoted(self.key(self.served))),
+            // What a node presents to its peers, where it is the client.
+            ("tls-client-cert-file", quoted(self.certificate(Identity::Client))),
+            ("tls-client-key-file", quoted(self.key(Identity::Client))),
             ("tls-ca-cert-file", quoted(self.ca())),
             ("tls-auth-clients", "yes".to_owned()),
             ("tls-protocols", "\"TLSv1.2 TLSv1.3\"".to_owned()),
