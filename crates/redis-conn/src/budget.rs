@@ -111,14 +111,12 @@ impl Budget {
 
     fn take_free(&self, bytes: usize) -> Option<Charge> {
         let charge = Charge(ONE | (bytes as u64).min(BYTES >> 4));
-        let before = self.used.fetch_add(charge.0, Ordering::SeqCst);
-        let used_bytes = before & BYTES;
-        let room = used_bytes == 0 || used_bytes + (charge.0 & BYTES) <= self.max_bytes;
-        if before >> 40 < self.max_count && room {
-            return Some(charge);
-        }
-        self.give_back(charge);
-        None
+        let fits = |used: u64| {
+            let used_bytes = used & BYTES;
+            let room = used_bytes == 0 || used_bytes + (charge.0 & BYTES) <= self.max_bytes;
+            (used >> 40 < self.max_count && room).then(|| used + charge.0)
+        };
+        self.used.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).ok().map(|_| charge)
     }
 }
 

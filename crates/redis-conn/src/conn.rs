@@ -7,14 +7,16 @@ use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
 use tokio::time::Instant;
 
 use crate::config::{Config, Servers};
+use crate::dedicated::Dedicated;
 use crate::endpoint::{EndpointSource, FixedEndpoint};
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::{Events, State};
 use crate::guard::refuse_stateful;
-use crate::link::Piped;
 use crate::node::Node;
 use crate::options::SetOptions;
+use crate::pool::PoolStats;
 use crate::reply;
+use crate::request::Piped;
 #[cfg(feature = "sentinel")]
 use crate::sentinel::SentinelSource;
 use crate::setup::Setup;
@@ -107,6 +109,21 @@ impl Conn {
         }
     }
 
+    /// Lends a connection of its own from the pool, for blocking commands, `WATCH` and other exclusive work.
+    /// Waits at most `pool.wait_timeout` for one; callers are served in order.
+    ///
+    /// # Errors
+    /// `Overloaded` when none became free in time; `Unavailable` while the server is not reachable;
+    /// `Unsupported` where there is no single node to connect to.
+    pub async fn dedicated(&self) -> Result<Dedicated> {
+        self.single("dedicated connections")?.pool().acquire().await
+    }
+
+    /// The state of the pool of dedicated connections; all zero where there is no single node.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.topology.single().map_or_else(PoolStats::default, |node| node.pool().stats())
+    }
+
     /// What happens on the connections from now on.
     pub fn events(&self) -> Events {
         self.topology.setup().events.subscribe()
@@ -138,6 +155,12 @@ impl Conn {
     /// Closes all connections, of every clone; returns when they are closed. What is under way fails.
     pub async fn close(&self) {
         self.topology.close().await;
+    }
+
+    fn single(&self, what: &'static str) -> Result<&Node> {
+        let unsupported =
+            || Error::new(ErrorKind::Unsupported, Class::NotSent, format!("{what} over many nodes"));
+        self.topology.single().ok_or_else(unsupported)
     }
 
     async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value> {

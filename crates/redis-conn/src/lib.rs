@@ -3,11 +3,13 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
+mod batch;
 mod budget;
 mod classify;
 mod config;
 mod conn;
 mod credentials;
+mod dedicated;
 mod dial;
 mod endpoint;
 mod error;
@@ -18,7 +20,9 @@ mod link;
 mod node;
 mod observe;
 mod options;
+mod pool;
 mod reply;
+mod request;
 #[cfg(feature = "sentinel")]
 mod sentinel;
 mod setters;
@@ -34,12 +38,14 @@ mod watch;
 pub use config::{Backoff, Batching, Config, KeepAlive, Pooling, Protocol, Servers, Tcp};
 pub use conn::Conn;
 pub use credentials::{Credentials, CredentialsProvider};
+pub use dedicated::Dedicated;
 pub use endpoint::Endpoint;
 pub use error::{Class, Error, ErrorKind, Result};
 pub use events::{DownReason, Event, Events, State};
 pub use handshake::Role;
 pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
 pub use options::{Condition, Expiry, SetOptions};
+pub use pool::PoolStats;
 #[cfg(feature = "sentinel")]
 pub use sentinel::{AddressMap, SentinelSettings};
 #[cfg(feature = "tls")]

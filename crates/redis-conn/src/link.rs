@@ -5,19 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use redis::ServerError;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, RedisResult, ServerError, Value};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::budget::{Budget, Charge};
-use crate::classify::{SendState, Trouble, classify, server_error, trouble};
+use crate::classify::{Trouble, server_error, trouble};
 use crate::dial::Dialed;
 use crate::endpoint::Endpoint;
-use crate::error::{Class, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
 use crate::handshake::ServerInfo;
 use crate::observe::Permit;
+use crate::request::{Request, exchange};
 use crate::setup::Setup;
 use crate::stream::Traffic;
 
@@ -131,15 +132,6 @@ pub(crate) struct Link {
     pub(crate) signal: Signal,
 }
 
-/// Something to send, and how to look for server errors in its answer.
-pub(crate) trait Request: Send {
-    type Reply: Send;
-
-    fn bytes(&self) -> usize;
-    fn send(&self, mux: &mut MultiplexedConnection) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
-    fn errors(reply: &Self::Reply) -> impl Iterator<Item = &ServerError>;
-}
-
 impl Link {
     pub(crate) fn new(setup: Arc<Setup>) -> Self {
         let status = watch::Sender::new(Status { state: State::Connecting, failure: None });
@@ -148,20 +140,32 @@ impl Link {
     }
 
     /// Sends one request and waits for its answer, at most until `deadline`. Error replies come back as data.
-    pub(crate) async fn send<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
-        let bytes = request.bytes();
-        let charge = match self.budget.try_take(bytes) {
-            Some(charge) => charge,
-            None => self.wait_in_line(bytes, deadline).await?,
-        };
-        let mut flight = Flight { link: self, live: None, charge };
-        self.exchange(&request, deadline, &mut flight).await
+    pub(crate) async fn send<R: Request>(
+        &self,
+        request: R,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<R::Reply> {
+        let share = self.charge(bytes, deadline).await?;
+        self.exchange(&request, deadline, share).await
     }
 
     /// Sends a request whose members have been charged already.
     pub(crate) async fn send_charged<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
-        let mut flight = Flight { link: self, live: None, charge: self.budget.count_always() };
-        self.exchange(&request, deadline, &mut flight).await
+        let share = Share { link: self, live: None, charge: self.budget.count_always() };
+        self.exchange(&request, deadline, share).await
+    }
+
+    /// Takes a share of the in-flight budget, waiting in line for it if need be.
+    ///
+    /// # Errors
+    /// `Overloaded`, or `Timeout` at `deadline`; nothing was sent.
+    pub(crate) async fn charge(&self, bytes: usize, deadline: Instant) -> Result<Share<'_>> {
+        let charge = match self.budget.try_take(bytes) {
+            Some(charge) => charge,
+            None => self.wait_in_line(bytes, deadline).await?,
+        };
+        Ok(Share { link: self, live: None, charge })
     }
 
     /// The established connection.
@@ -185,39 +189,23 @@ impl Link {
         &self,
         request: &R,
         deadline: Instant,
-        flight: &mut Flight<'_>,
+        mut share: Share<'_>,
     ) -> Result<R::Reply> {
         let live = self.live()?;
-        if Instant::now() >= deadline {
-            return Err(Error::not_sent(ErrorKind::Timeout, "before sending; nothing was sent"));
-        }
         let permit = self.admit(&live.endpoint)?;
         let mut mux = live.mux.clone();
-        let closed_before = live.traffic.is_closed();
-        let written_before = live.traffic.written();
-        let live = flight.live.insert(live);
-        let outcome = timeout_at(deadline, request.send(&mut mux)).await;
-        let result = match outcome {
-            Ok(answer) => {
-                // The driver reports an error only when it has stopped writing for good.
-                let unsent = || closed_before || live.traffic.written() == written_before;
-                let result = answer.map_err(|error| {
-                    classify(error, if unsent() { SendState::NotSent } else { SendState::Unknown })
-                });
-                self.inspect::<R>(live.epoch, &result);
-                flight.live = None;
-                result
-            }
-            Err(_) => Err(Error::new(
-                ErrorKind::Timeout,
-                Class::Ambiguous,
-                "waiting for the answer; the command may have run",
-            )),
-        };
-        if let Some(permit) = permit {
-            permit.finish(&judged::<R>(&result));
+        let live = share.live.insert(live);
+        let exchange = exchange(&mut mux, &live.traffic, request, deadline).await;
+        if let Ok(reply) = &exchange.result {
+            self.inspect(live.epoch, R::errors(reply));
         }
-        result
+        if exchange.is_settled {
+            share.live = None;
+        }
+        if let Some(permit) = permit {
+            permit.finish(&judged::<R>(&exchange.result));
+        }
+        exchange.result
     }
 
     fn admit(&self, endpoint: &Endpoint) -> Result<Option<Permit>> {
@@ -228,8 +216,9 @@ impl Link {
         }
     }
 
-    fn inspect<R: Request>(&self, epoch: u64, result: &Result<R::Reply>) {
-        for error in result.iter().flat_map(R::errors) {
+    /// Tells the supervisor what error replies say about the connection of `epoch`.
+    pub(crate) fn inspect<'e>(&self, epoch: u64, errors: impl Iterator<Item = &'e ServerError>) {
+        for error in errors {
             if let Some(trouble) = trouble(error) {
                 self.signal.raise(epoch, trouble);
             }
@@ -260,81 +249,20 @@ fn judged<R: Request>(result: &Result<R::Reply>) -> Result<()> {
     }
 }
 
-/// A request under way. Gives its share of the budget back at the end; when it is dropped unanswered, the
-/// share stays taken until the server has answered all the same.
-struct Flight<'a> {
+/// A request's share of the budget. It is given back on drop; while the request is unanswered it goes to the debts
+/// of the connection instead, where it stays taken until the server has answered all the same.
+pub(crate) struct Share<'a> {
     link: &'a Link,
-    /// Where it was sent, as long as it is unanswered.
+    /// Where the request was sent, as long as it is unanswered.
     live: Option<Arc<Live>>,
     charge: Charge,
 }
 
-impl Drop for Flight<'_> {
+impl Drop for Share<'_> {
     fn drop(&mut self) {
         match self.live.take() {
             Some(live) => live.debts.add(self.charge, &self.link.budget),
             None => self.link.budget.give_back(self.charge),
         }
-    }
-}
-
-impl Request for &Cmd {
-    type Reply = Value;
-
-    fn bytes(&self) -> usize {
-        self.args_iter().map(argument_bytes).sum()
-    }
-
-    fn send(&self, mux: &mut MultiplexedConnection) -> impl Future<Output = RedisResult<Value>> + Send {
-        mux.send_packed_command(self)
-    }
-
-    fn errors(reply: &Value) -> impl Iterator<Item = &ServerError> {
-        as_error(reply).into_iter()
-    }
-}
-
-/// A pipeline with the count of replies to skip and to keep.
-pub(crate) struct Piped<'a> {
-    pub(crate) pipeline: &'a Pipeline,
-    pub(crate) offset: usize,
-    pub(crate) count: usize,
-}
-
-impl<'a> Piped<'a> {
-    pub(crate) fn new(pipeline: &'a Pipeline) -> Self {
-        let len = pipeline.len();
-        let (offset, count) = if pipeline.is_transaction() { (len + 1, 1) } else { (0, len) };
-        Self { pipeline, offset, count }
-    }
-}
-
-impl Request for Piped<'_> {
-    type Reply = Vec<Value>;
-
-    fn bytes(&self) -> usize {
-        self.pipeline.cmd_iter().flat_map(Cmd::args_iter).map(argument_bytes).sum()
-    }
-
-    fn send(&self, mux: &mut MultiplexedConnection) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
-        mux.send_packed_commands(self.pipeline, self.offset, self.count)
-    }
-
-    fn errors(reply: &Vec<Value>) -> impl Iterator<Item = &ServerError> {
-        reply.iter().filter_map(as_error)
-    }
-}
-
-fn argument_bytes(argument: redis::Arg<&[u8]>) -> usize {
-    match argument {
-        redis::Arg::Simple(bytes) => bytes.len(),
-        _ => 0,
-    }
-}
-
-fn as_error(value: &Value) -> Option<&ServerError> {
-    match value {
-        Value::ServerError(error) => Some(error),
-        _ => None,
     }
 }

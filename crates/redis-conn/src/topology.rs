@@ -7,9 +7,9 @@ use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use crate::error::Result;
-use crate::link::Piped;
 use crate::node::Node;
 use crate::options::SetOptions;
+use crate::request::Piped;
 use crate::setup::Setup;
 
 /// What a handle sends its operations to.

@@ -1,4 +1,5 @@
 //! redis-conn on real servers, hurt for real.
 
 mod basics;
+mod faults;
 mod support;

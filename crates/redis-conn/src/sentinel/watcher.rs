@@ -122,20 +122,19 @@ fn login(credentials: Option<&Credentials>) -> RedisConnectionInfo {
 }
 
 fn take(shared: &Arc<Shared>, sentinel: &Arc<Endpoint>, learned: bool, answer: Answer) -> Result<(), End> {
-    let Some(id) = answer.id else {
-        // Without identities a learned address could be a second voice of a sentinel we know, so none is learned.
-        shared.vote(sentinel, answer.vote);
-        return Ok(());
-    };
-    if !shared.claim(&id, sentinel, learned) {
-        return Err(End::Duplicate);
+    // Without identities a learned address could be a second voice of a sentinel we know, so none is learned.
+    if let Some(id) = answer.id {
+        if !shared.claim(&id, sentinel, learned) {
+            return Err(End::Duplicate);
+        }
+        // Before the vote counts, so that the first decision waits for those who are learned now.
+        for (id, other) in answer.sentinels {
+            shared.learn(&id, other);
+        }
     }
     shared.vote(sentinel, answer.vote);
     if let Some(replicas) = answer.replicas {
         shared.name_replicas(replicas);
-    }
-    for (id, other) in answer.sentinels {
-        shared.learn(&id, other);
     }
     Ok(())
 }

@@ -1,0 +1,8 @@
+//! redis-conn behind Sentinel: real groups, failovers, partitions, sentinels that are down, slow, stale or lying.
+
+mod access;
+mod failover;
+mod fake;
+mod judgement;
+mod partition;
+mod support;
