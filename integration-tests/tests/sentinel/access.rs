@@ -9,16 +9,19 @@ use crate::support::{Writer, config, follows, ping, soon};
 
 /// The rules that the documentation of `SentinelSettings` names, and nothing else.
 const WATCHER: &str =
-    "user watcher on >w4tcher resetchannels &+switch-master -@all +subscribe +sentinel|get-master-addr-by-name";
+    "watcher on >w4tcher resetchannels &+switch-master -@all +subscribe +sentinel|get-master-addr-by-name";
 const APPLICATION: &str = "user app on >4pp ~app:* resetchannels -@all +get +set +role";
 
 #[tokio::test]
 async fn the_documented_rights_are_enough_to_follow_a_failover() {
-    let group = SentinelConfig::default()
-        .with_node(ServerConfig::default().with_acl(APPLICATION))
-        .with_sentinel(ServerConfig::default().with_acl(WATCHER))
-        .start()
-        .await;
+    let group =
+        SentinelConfig::default().with_node(ServerConfig::default().with_acl(APPLICATION)).start().await;
+    for sentinel in group.sentinels() {
+        let mut user = redis::cmd("ACL");
+        user.arg("SETUSER");
+        WATCHER.split(' ').for_each(|rule| _ = user.arg(rule));
+        sentinel.command::<()>(&user).await;
+    }
     let url = format!("redis+sentinel://app:4pp@{}/mymaster", group.addresses().join(","));
     let settings = SentinelSettings::default().with_credentials(Credentials::user("watcher", "w4tcher"));
     let config = Config::from_url(&url).expect("a valid URL").with_sentinel(settings);
@@ -48,7 +51,8 @@ async fn the_sentinels_password_is_their_own() {
     let url = format!("redis+sentinel://:of-the-master@{}/mymaster", group.addresses().join(","));
     let without = Config::from_url(&url).expect("a valid URL");
     let settings = |password| SentinelSettings::default().with_credentials(Credentials::password(password));
-    let conn = Conn::connect(without.clone().with_sentinel(settings("of-the-sentinels"))).await.expect("connected");
+    let conn =
+        Conn::connect(without.clone().with_sentinel(settings("of-the-sentinels"))).await.expect("connected");
     ping(&conn).await.expect("PING");
     for wrong in [without.clone(), without.with_sentinel(settings("of-the-master"))] {
         let error = Conn::connect(wrong).await.expect_err("a wrong password");

@@ -88,7 +88,9 @@ async fn one_configured_sentinel_is_enough_to_learn_the_others() {
     for other in others {
         integration_tests::eventually("the sentinel is watched", Duration::from_secs(10), async || {
             let clients: String = other.command(redis::cmd("CLIENT").arg("LIST")).await;
-            let watching = clients.lines().any(|line| line.contains("cmd=subscribe") && line.contains("lib-name=") || line.contains("cmd=subscribe"));
+            let watching = clients.lines().any(|line| {
+                line.contains("cmd=subscribe") && line.contains("lib-name=") || line.contains("cmd=subscribe")
+            });
             if watching { Ok(()) } else { Err(clients) }
         })
         .await;
@@ -103,7 +105,8 @@ async fn one_configured_sentinel_is_enough_to_learn_the_others() {
 async fn an_unknown_service_and_unreachable_sentinels_are_told_apart_from_a_master_that_is_down() {
     let group = SentinelGroup::start().await;
     let unknown = format!("redis+sentinel://{}/nobody", group.addresses().join(","));
-    let unknown = Config::from_url(&unknown).expect("a valid URL").with_connect_timeout(Duration::from_secs(1));
+    let unknown =
+        Config::from_url(&unknown).expect("a valid URL").with_connect_timeout(Duration::from_secs(1));
     let error = Conn::connect(unknown).await.expect_err("no such service");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.context().contains("no sentinel names a master"), "{error:?}");

@@ -1,5 +1,6 @@
 //! What the tests of this binary share: a writer with a ledger, and a witness of promotions.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -39,15 +40,17 @@ pub async fn ping(conn: &Conn) -> Result<redis::Value, Error> {
 pub async fn port_of(conn: &Conn) -> Result<u16, Error> {
     let command = redis::cmd("CONFIG").arg("GET").arg("port").to_owned();
     let reply = conn.run(&command, soon()).await?;
-    let fields: Vec<String> = redis::from_redis_value(reply).expect("CONFIG GET answers with pairs");
-    Ok(fields[1].parse().expect("a port"))
+    let fields: HashMap<String, u16> = redis::from_redis_value(reply).expect("CONFIG GET answers with a map");
+    Ok(fields["port"])
 }
 
 /// Waits until the handle is connected to `server`.
 pub async fn follows(conn: &Conn, server: &Server) {
-    eventually("the handle follows the master", Duration::from_secs(30), async || match port_of(conn).await {
-        Ok(port) if port == server.port() => Ok(()),
-        other => Err(format!("{other:?}")),
+    eventually("the handle follows the master", Duration::from_secs(30), async || {
+        match port_of(conn).await {
+            Ok(port) if port == server.port() => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     })
     .await;
 }
@@ -70,7 +73,8 @@ impl Writer {
     pub fn start(conn: &Conn, tasks: usize) -> Self {
         let (ledger, stop) = (Arc::new(Mutex::new(Ledger::default())), Arc::new(AtomicBool::new(false)));
         let next = Arc::new(AtomicU64::new(0));
-        let start = |_| tokio::spawn(write(conn.clone(), Arc::clone(&ledger), Arc::clone(&stop), Arc::clone(&next)));
+        let start =
+            |_| tokio::spawn(write(conn.clone(), Arc::clone(&ledger), Arc::clone(&stop), Arc::clone(&next)));
         let tasks = (0..tasks).map(start).collect();
         Self { ledger, stop, tasks }
     }
@@ -140,7 +144,9 @@ impl Ledger {
             let mut mget = redis::cmd("MGET");
             chunk.iter().for_each(|(id, _)| _ = mget.arg(key(*id)));
             let values: Vec<Option<String>> = mget.query_async(&mut connection).await.expect("MGET");
-            lost.extend(chunk.iter().zip(values).filter(|(_, value)| value.is_none()).map(|((_, at), _)| *at));
+            lost.extend(
+                chunk.iter().zip(values).filter(|(_, value)| value.is_none()).map(|((_, at), _)| *at),
+            );
         }
         lost
     }

@@ -38,7 +38,11 @@ impl CredentialsProvider for Rotating {
 }
 
 async fn server() -> Server {
-    ServerConfig::default().with_acl("user default off").with_acl("user app on >first ~* &* +@all").start().await
+    ServerConfig::default()
+        .with_acl("user default off")
+        .with_acl("user app on >first ~* &* +@all")
+        .start()
+        .await
 }
 
 fn config(server: &Server, provider: &Arc<Rotating>) -> Config {
@@ -82,9 +86,11 @@ async fn after_a_hard_rotation_errors_end_once_the_provider_knows_the_new_passwo
     server.command::<()>(redis::cmd("ACL").arg("DELUSER").arg("app")).await;
     set_user(&server, &["on", ">second", "~*", "&*", "+@all"]).await;
     let seen = eventually("the old password is refused", Duration::from_secs(10), async || {
-        ping(&conn).await.err().ok_or_else(|| "still served".to_owned()).and_then(|error| match error.kind() {
-            ErrorKind::Auth => Ok(error),
-            _ => Err(format!("{error:?}")),
+        ping(&conn).await.err().ok_or_else(|| "still served".to_owned()).and_then(|error| {
+            match error.kind() {
+                ErrorKind::Auth => Ok(error),
+                _ => Err(format!("{error:?}")),
+            }
         })
     })
     .await;
@@ -102,7 +108,9 @@ async fn after_a_hard_rotation_errors_end_once_the_provider_knows_the_new_passwo
 #[tokio::test]
 async fn a_user_switched_off_leaves_other_users_alone_and_comes_back() {
     let server = server().await;
-    server.command::<()>(redis::cmd("ACL").arg("SETUSER").arg("other").arg(&["on", ">pw", "~*", "+@all"])).await;
+    server
+        .command::<()>(redis::cmd("ACL").arg("SETUSER").arg("other").arg(&["on", ">pw", "~*", "+@all"]))
+        .await;
     let app = Conn::connect(config(&server, &Rotating::new("app", "first"))).await.expect("connected");
     let other = Conn::connect(config(&server, &Rotating::new("other", "pw"))).await.expect("connected");
     set_user(&server, &["off"]).await;

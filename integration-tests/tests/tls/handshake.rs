@@ -89,7 +89,8 @@ async fn client_certificates_that_the_server_refuses_do_not_connect() {
     let certificates = Certificates::generate();
     let server = tls_server(&certificates, Identity::Server).await;
     for identity in [Identity::ExpiredClient, Identity::StrangerClient] {
-        let config = config(&server, tls_as(&certificates, identity)).with_connect_timeout(Duration::from_secs(1));
+        let config =
+            config(&server, tls_as(&certificates, identity)).with_connect_timeout(Duration::from_secs(1));
         let error = refused(config).await;
         assert!(error.context().contains("client certificate"), "{identity:?}: {error:?}");
     }
@@ -99,8 +100,10 @@ async fn client_certificates_that_the_server_refuses_do_not_connect() {
 async fn a_plain_text_server_gets_no_plain_text() {
     let (server, certificates) = (Server::start().await, Certificates::generate());
     let address = format!("rediss://{}/", server.address());
-    let config = redis_conn::Config::from_url(&address).expect("a valid URL").with_tls(trusting(&certificates));
-    let config = config.with_connect_timeout(Duration::from_secs(1)).with_dial_timeout(Duration::from_millis(300));
+    let config =
+        redis_conn::Config::from_url(&address).expect("a valid URL").with_tls(trusting(&certificates));
+    let config =
+        config.with_connect_timeout(Duration::from_secs(1)).with_dial_timeout(Duration::from_millis(300));
     let error = refused(config).await;
     let kinds = [ErrorKind::Tls, ErrorKind::Timeout, ErrorKind::Unavailable];
     assert!(kinds.contains(&error.kind()), "{error:?}");

@@ -99,9 +99,10 @@ async fn files_that_became_unusable_leave_the_last_good_ones_in_use() {
 async fn a_certificate_of_another_key_is_refused() {
     let certificates = Certificates::generate();
     let server = tls_server(&certificates, Identity::Server).await;
-    let tls = Tls::default()
-        .with_roots(certificates.ca())
-        .with_identity(certificates.certificate(Identity::Client), certificates.key(Identity::StrangerClient));
+    let tls = Tls::default().with_roots(certificates.ca()).with_identity(
+        certificates.certificate(Identity::Client),
+        certificates.key(Identity::StrangerClient),
+    );
     let error = Conn::connect(config(&server, tls)).await.expect_err("no pair");
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
     assert!(error.context().contains("does not belong to the certificate"), "{error:?}");

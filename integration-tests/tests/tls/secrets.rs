@@ -130,7 +130,9 @@ async fn over_tls(seen: &Seen) {
     conn.set(b"k", VALUE.as_bytes(), Default::default(), soon()).await.expect("SET");
     let script = redis::cmd("EVAL").arg(format!("return redis.error_reply('{VALUE}')")).arg(0).to_owned();
     seen.show_error(&conn.run(&script, soon()).await.expect_err("an error reply"));
-    seen.show_error(&conn.run(redis::cmd("INCRBY").arg("k").arg(VALUE), soon()).await.expect_err("no number"));
+    seen.show_error(
+        &conn.run(redis::cmd("INCRBY").arg("k").arg(VALUE), soon()).await.expect_err("no number"),
+    );
     let wrong = config.clone().with_credentials(Credentials::user(USER, WRONG));
     seen.show_error(&Conn::connect(wrong).await.expect_err("a wrong password"));
     std::fs::remove_file(hidden.join("key")).expect("remove");
@@ -151,13 +153,17 @@ async fn over_sentinels(seen: &Seen) {
         .with_replicas(1)
         .start()
         .await;
-    let url = format!("redis+sentinel://:{}@{}/mymaster", percent_encoded(PASSWORD), group.addresses().join(","));
-    let settings = |password: &str| SentinelSettings::default().with_credentials(Credentials::password(password));
+    let url =
+        format!("redis+sentinel://:{}@{}/mymaster", percent_encoded(PASSWORD), group.addresses().join(","));
+    let settings =
+        |password: &str| SentinelSettings::default().with_credentials(Credentials::password(password));
     let config = Config::from_url(&url).expect("a valid URL").with_sentinel(settings(PASSWORD));
     seen.show(&config);
     let conn = Conn::connect(config.clone()).await.expect("connected");
     ping(&conn).await.expect("PING");
-    seen.show_error(&Conn::connect(config.with_sentinel(settings(WRONG))).await.expect_err("a wrong password"));
+    seen.show_error(
+        &Conn::connect(config.with_sentinel(settings(WRONG))).await.expect_err("a wrong password"),
+    );
 }
 
 fn unusable_urls(seen: &Seen) {
