@@ -62,6 +62,8 @@ pub struct Config {
     pub batching: Batching,
     /// The pool of dedicated connections. Default: see [`Pooling`].
     pub pool: Pooling,
+    /// How often the health of the server is checked. Default: 5 s.
+    pub health_interval: Duration,
     /// Told what happens on the connections. Default: none.
     pub observer: Option<Arc<dyn Observer>>,
     /// Asked before each operation whether its endpoint may be used. Default: none.
@@ -247,6 +249,7 @@ impl Config {
             max_queued: 16384,
             batching: Batching::default(),
             pool: Pooling::default(),
+            health_interval: Duration::from_secs(5),
             observer: None,
             gate: None,
         }
@@ -262,6 +265,7 @@ impl Config {
             ("dial_timeout", self.dial_timeout),
             ("command_timeout", self.command_timeout),
             ("stall_timeout", self.stall_timeout),
+            ("health_interval", self.health_interval),
             ("backoff.min", self.backoff.min),
             ("pool.wait_timeout", self.pool.wait_timeout),
             ("pool.idle_timeout", self.pool.idle_timeout),
@@ -330,6 +334,7 @@ impl fmt::Debug for Config {
             .field("max_queued", &self.max_queued)
             .field("batching", &self.batching)
             .field("pool", &self.pool)
+            .field("health_interval", &self.health_interval)
             .field("observer", &self.observer.is_some())
             .field("gate", &self.gate.is_some())
             .finish()

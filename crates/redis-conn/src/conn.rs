@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::{Config, Servers};
@@ -12,9 +13,11 @@ use crate::endpoint::{EndpointSource, FixedEndpoint};
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::{Events, State};
 use crate::guard::refuse_stateful;
+use crate::health::Health;
 use crate::node::Node;
 use crate::options::SetOptions;
 use crate::pool::PoolStats;
+use crate::pubsub::Subscription;
 use crate::reply;
 use crate::request::Piped;
 #[cfg(feature = "sentinel")]
@@ -122,6 +125,24 @@ impl Conn {
     /// The state of the pool of dedicated connections; all zero where there is no single node.
     pub fn pool_stats(&self) -> PoolStats {
         self.topology.single().map_or_else(PoolStats::default, |node| node.pool().stats())
+    }
+
+    /// Opens a subscription on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), within `connect_timeout`; `Unsupported` where there is no single node.
+    pub async fn subscribe(&self) -> Result<Subscription> {
+        let setup = Arc::clone(self.single("subscriptions")?.setup());
+        let deadline = Instant::now() + setup.config.connect_timeout;
+        Subscription::open(setup, deadline).await
+    }
+
+    /// The server's health, checked every `health_interval` and when the connection is lost or back.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no single node.
+    pub fn health(&self) -> Result<watch::Receiver<Health>> {
+        Ok(self.single("one health for all")?.health().watch())
     }
 
     /// What happens on the connections from now on.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::dial::Dialed;
 use crate::error::Result;
+use crate::guard::alters_connection;
 use crate::pool::Pool;
 use crate::reply;
 use crate::request::{Piped, Request, exchange};
@@ -63,10 +64,7 @@ impl Session {
             b"UNWATCH" => self.is_watching = false,
             b"MULTI" => self.is_in_multi = true,
             b"EXEC" | b"DISCARD" => (self.is_watching, self.is_in_multi) = (false, false),
-            b"SELECT" | b"AUTH" | b"HELLO" | b"RESET" | b"QUIT" | b"MONITOR" | b"CLIENT" | b"ASKING"
-            | b"READONLY" | b"READWRITE" | b"SYNC" | b"PSYNC" | b"SUBSCRIBE" | b"PSUBSCRIBE"
-            | b"SSUBSCRIBE" | b"SCRIPT" => self.is_altered = true,
-            _ => {}
+            _ => self.is_altered |= alters_connection(command),
         }
     }
 

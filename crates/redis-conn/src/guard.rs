@@ -21,25 +21,37 @@ pub(crate) fn refuse_stateful(command: &Cmd) -> Result<()> {
     }
 }
 
+/// Whether a command leaves its connection other than it found it.
+pub(crate) fn alters_connection(command: &Cmd) -> bool {
+    let mut arguments = command.args_iter();
+    let Some(Arg::Simple(name)) = arguments.next() else { return false };
+    let subscribes = is_one_of(name, SUBSCRIBING);
+    let sub = arguments.next();
+    subscribes || is_one_of(name, STATEFUL) || is_client_setting(name, sub)
+}
+
 fn judge<'a>(name: &[u8], mut arguments: impl Iterator<Item = Arg<&'a [u8]>>) -> Result<()> {
-    let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-    if BLOCKING.iter().any(|word| is(word)) {
+    if is_one_of(name, BLOCKING) {
         return refuse("blocks its connection: use a dedicated one");
     }
-    if (is("XREAD") || is("XREADGROUP")) && arguments.by_ref().any(|argument| word(&argument, "BLOCK")) {
+    if is_one_of(name, &["XREAD", "XREADGROUP"]) && arguments.any(|argument| word(&argument, &["BLOCK"])) {
         return refuse("blocks its connection with BLOCK: use a dedicated one");
     }
-    if STATEFUL.iter().any(|word| is(word)) {
-        return refuse("changes the connection, which others share: use a dedicated one");
-    }
-    if SUBSCRIBING.iter().any(|word| is(word)) {
+    if is_one_of(name, SUBSCRIBING) {
         return refuse("turns the connection into a subscriber: use subscribe()");
     }
-    if is("CLIENT") && arguments.next().is_some_and(|argument| CLIENT.iter().any(|sub| word(&argument, sub)))
-    {
+    if is_one_of(name, STATEFUL) || is_client_setting(name, arguments.next()) {
         return refuse("changes the connection, which others share: use a dedicated one");
     }
     Ok(())
+}
+
+fn is_client_setting(name: &[u8], sub: Option<Arg<&[u8]>>) -> bool {
+    is_one_of(name, &["CLIENT"]) && sub.is_some_and(|sub| word(&sub, CLIENT))
+}
+
+fn is_one_of(name: &[u8], words: &[&str]) -> bool {
+    words.iter().any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
 }
 
 const BLOCKING: &[&str] = &[
@@ -76,8 +88,8 @@ const SUBSCRIBING: &[&str] =
     &["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"];
 const CLIENT: &[&str] = &["REPLY", "TRACKING", "CACHING", "NO-EVICT", "NO-TOUCH", "SETNAME"];
 
-fn word(argument: &Arg<&[u8]>, expected: &str) -> bool {
-    matches!(argument, Arg::Simple(bytes) if bytes.eq_ignore_ascii_case(expected.as_bytes()))
+fn word(argument: &Arg<&[u8]>, words: &[&str]) -> bool {
+    matches!(argument, Arg::Simple(bytes) if is_one_of(bytes, words))
 }
 
 fn refuse(why: &'static str) -> Result<()> {

@@ -28,7 +28,6 @@ pub enum Role {
 pub(crate) struct ServerInfo {
     /// `None` when the user may not ask.
     pub(crate) role: Option<Role>,
-    pub(crate) resp3: bool,
 }
 
 /// Runs the handshake on a fresh connection. The caller bounds its time.
@@ -64,7 +63,7 @@ async fn introduce(
     if config.db != 0 {
         check_select(&rest[0])?;
     }
-    Ok(ServerInfo { role, resp3 })
+    Ok(ServerInfo { role })
 }
 
 /// `SELECT` first where there is one, `ROLE` last; between them commands whose refusal does no harm.
@@ -141,7 +140,7 @@ fn is_unknown_command(error: &Error) -> bool {
     matches!(error.code(), Some("ERR" | "NOPROTO")) && error.class() == Class::Reply
 }
 
-fn parse_role(reply: &Value) -> Option<Role> {
+pub(crate) fn parse_role(reply: &Value) -> Option<Role> {
     let Value::Array(fields) = reply else { return None };
     let name: &[u8] = match fields.first()? {
         Value::BulkString(name) => name,

@@ -16,11 +16,13 @@ mod error;
 mod events;
 mod guard;
 mod handshake;
+mod health;
 mod link;
 mod node;
 mod observe;
 mod options;
 mod pool;
+mod pubsub;
 mod reply;
 mod request;
 #[cfg(feature = "sentinel")]
@@ -43,9 +45,11 @@ pub use endpoint::Endpoint;
 pub use error::{Class, Error, ErrorKind, Result};
 pub use events::{DownReason, Event, Events, State};
 pub use handshake::Role;
+pub use health::{Health, HealthReason, HealthStatus};
 pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
 pub use options::{Condition, Expiry, SetOptions};
 pub use pool::PoolStats;
+pub use pubsub::{Notice, Subscription};
 #[cfg(feature = "sentinel")]
 pub use sentinel::{AddressMap, SentinelSettings};
 #[cfg(feature = "tls")]

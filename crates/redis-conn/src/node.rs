@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::batch::Batcher;
 use crate::error::{Error, ErrorKind, Result};
+use crate::health::HealthCheck;
 use crate::link::Link;
 use crate::options::{SetOptions, get_command};
 use crate::pool::Pool;
@@ -21,6 +22,7 @@ pub(crate) struct Node {
     main: Supervised,
     batcher: Option<Batcher>,
     pool: Arc<Pool>,
+    health: HealthCheck,
     /// Opened by the first large value, so that those never stand before small ones.
     large: OnceLock<Supervised>,
 }
@@ -31,7 +33,8 @@ impl Node {
         let main = Supervised::start(&setup);
         let batcher = Batcher::start(&main.link);
         let pool = Pool::start(&main.link);
-        Self { setup, main, batcher, pool, large: OnceLock::new() }
+        let health = HealthCheck::start(&main.link);
+        Self { setup, main, batcher, pool, health, large: OnceLock::new() }
     }
 
     pub(crate) async fn ready(&self, deadline: Instant) -> Result<()> {
@@ -46,6 +49,10 @@ impl Node {
 
     pub(crate) fn pool(&self) -> &Arc<Pool> {
         &self.pool
+    }
+
+    pub(crate) fn health(&self) -> &HealthCheck {
+        &self.health
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {

@@ -53,6 +53,7 @@ setters! {
     with_max_queued: max_queued, usize;
     with_batching: batching, Batching;
     with_pool: pool, Pooling;
+    with_health_interval: health_interval, Duration;
     with_observer: observer, Arc<dyn Observer>;
     with_gate: gate, Arc<dyn EndpointGate>;
 }

@@ -11,10 +11,13 @@ use crate::budget::Charge;
 use crate::classify::Trouble;
 use crate::dial::Driver;
 use crate::events::DownReason;
+use crate::handshake::Role;
 use crate::link::{Link, Live};
 
-/// A node that answered `READONLY` is left for a new look at most this often.
+/// A former master that answers `READONLY` is left, for another look at where the endpoint leads, at most this
+/// often; a node that was a replica from the start, so that another look hardly helps, at most as often as below.
 const ROLE_INTERVAL: Duration = Duration::from_secs(1);
+const REPLICA_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A second of patience for so many bytes in flight, so that a large upload is not taken for a stall.
 const BYTES_PER_SECOND: u64 = 16 << 20;
@@ -56,7 +59,7 @@ impl<'a> Watch<'a> {
                 () = self.switched() => return DownReason::Switched,
                 trouble = link.signal.next(live.epoch) => match trouble {
                     Trouble::Auth => return DownReason::Auth,
-                    Trouble::WrongRole if self.may_leave_role() => return DownReason::WrongRole,
+                    Trouble::WrongRole if self.may_leave_role(live) => return DownReason::WrongRole,
                     Trouble::WrongRole => {}
                 },
                 _ = tick.tick() => if stall.is_over(link, live) {
@@ -73,8 +76,10 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn may_leave_role(&mut self) -> bool {
-        let may = self.left_role.is_none_or(|left| left.elapsed() >= ROLE_INTERVAL);
+    fn may_leave_role(&mut self, live: &Live) -> bool {
+        let known_replica = live.server.role == Some(Role::Replica);
+        let interval = if known_replica { REPLICA_INTERVAL } else { ROLE_INTERVAL };
+        let may = self.left_role.is_none_or(|left| left.elapsed() >= interval);
         if may {
             self.left_role = Some(Instant::now());
         }
