@@ -60,6 +60,9 @@ pub struct Config {
     pub max_queued: usize,
     /// Batching of typed operations. Default: see [`Batching`].
     pub batching: Batching,
+    /// When a write counts as done, for [`Conn::set`](crate::Conn::set) and [`Conn::write`](crate::Conn::write);
+    /// a cluster offers [`WriteConcern::Fast`] only. Default: [`WriteConcern::Fast`].
+    pub write_concern: WriteConcern,
     /// The pool of dedicated connections. Default: see [`Pooling`].
     pub pool: Pooling,
     /// How often the health of the server is checked. Default: 5 s.
@@ -145,6 +148,27 @@ pub struct Batching {
     pub concurrency: usize,
     /// Values from this size on travel on a connection of their own, never in a batch. Default: 64 KiB.
     pub large_value: usize,
+}
+
+/// When a write counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WriteConcern {
+    /// When the master has answered. A failover may lose what it had not passed on yet.
+    #[default]
+    Fast,
+    /// When so many replicas have confirmed it, too (`WAIT`); otherwise the write fails with
+    /// [`ErrorKind::NotReplicated`](crate::ErrorKind::NotReplicated). Writes that come while one batch of them
+    /// waits are committed together in the next one.
+    ///
+    /// This narrows the loss in a failover and does not exclude it: Redis may promote a replica that is not among
+    /// those that confirmed.
+    Wait {
+        /// Replicas that have to confirm; at least 1.
+        replicas: u32,
+        /// How long to wait for them; at least 1 ms.
+        timeout: Duration,
+    },
 }
 
 /// The pool of dedicated connections, for blocking commands, `WATCH` and other exclusive work.
@@ -248,6 +272,7 @@ impl Config {
             max_in_flight_bytes: 64 << 20,
             max_queued: 16384,
             batching: Batching::default(),
+            write_concern: WriteConcern::Fast,
             pool: Pooling::default(),
             health_interval: Duration::from_secs(5),
             observer: None,
@@ -297,6 +322,12 @@ impl Config {
             "client_name",
             "must be printable ASCII, no spaces",
         )?;
+        if let WriteConcern::Wait { replicas, timeout } = self.write_concern {
+            let offered = !matches!(self.servers, Servers::Cluster { .. });
+            demand(offered, "write_concern", "must be Fast on a cluster")?;
+            demand(replicas > 0, "write_concern.replicas", "must not be zero")?;
+            demand(timeout >= Duration::from_millis(1), "write_concern.timeout", "must not be below 1 ms")?;
+        }
         #[cfg(feature = "tls")]
         self.tls.as_ref().map_or(Ok(()), Tls::validate)?;
         #[cfg(feature = "sentinel")]
@@ -333,6 +364,7 @@ impl fmt::Debug for Config {
             .field("max_in_flight_bytes", &self.max_in_flight_bytes)
             .field("max_queued", &self.max_queued)
             .field("batching", &self.batching)
+            .field("write_concern", &self.write_concern)
             .field("pool", &self.pool)
             .field("health_interval", &self.health_interval)
             .field("observer", &self.observer.is_some())

@@ -97,7 +97,8 @@ impl Conn {
     /// did not hold. Under load it shares a request with other writes.
     ///
     /// # Errors
-    /// `InvalidInput` for a time to live below 1 ms; otherwise as [`run`](Self::run).
+    /// `InvalidInput` for a time to live below 1 ms; `NotReplicated` when the configured
+    /// [`WriteConcern`](crate::WriteConcern) is not met; otherwise as [`run`](Self::run).
     pub async fn set(
         &self,
         key: &[u8],
@@ -110,6 +111,20 @@ impl Conn {
             Some(node) => node.set(key, value, options, deadline).await,
             None => self.topology.set(key, value, options, deadline).await,
         }
+    }
+
+    /// Sends a command that writes, under the configured [`WriteConcern`](crate::WriteConcern). With
+    /// [`WriteConcern::Fast`](crate::WriteConcern::Fast) that is [`run`](Self::run).
+    ///
+    /// # Errors
+    /// `NotReplicated` when too few replicas confirmed the write, which the master then has; otherwise as
+    /// [`run`](Self::run).
+    pub async fn write(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
+        refuse_stateful(command)?;
+        reply::value(match self.topology.single() {
+            Some(node) => node.write(command, deadline).await?,
+            None => self.topology.send(command, deadline).await?,
+        })
     }
 
     /// Lends a connection of its own from the pool, for blocking commands, `WATCH` and other exclusive work.

@@ -56,6 +56,9 @@ pub enum ErrorKind {
     Redirected,
     /// The server is out of memory or cannot persist, and refuses writes. An operator has to act.
     ServerFull,
+    /// The master has the write, but fewer replicas than [`WriteConcern::Wait`](crate::WriteConcern) asks for
+    /// confirmed it in time: a failover may lose it. Wait for replicas, and repeat what can be repeated.
+    NotReplicated,
     /// The key holds a value of another type.
     WrongType,
     /// The script is not known to the server. Load it, or send its source.
@@ -141,6 +144,12 @@ impl Error {
         Self::new(ErrorKind::InvalidConfig, Class::Fatal, context)
     }
 
+    /// The same failure of something else than the operation itself, which may have run.
+    pub(crate) fn made_ambiguous(mut self) -> Self {
+        self.0.class = Class::Ambiguous;
+        self
+    }
+
     pub(crate) fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
         self.0.code = Some(code.into());
         self
@@ -203,6 +212,7 @@ impl ErrorKind {
             Self::ReadOnly => "the node is read-only",
             Self::Redirected => "another node serves this key",
             Self::ServerFull => "the server refuses writes",
+            Self::NotReplicated => "too few replicas have the write",
             Self::WrongType => "the key holds another type",
             Self::NoScript => "the script is not loaded",
             Self::Aborted => "the transaction was aborted",

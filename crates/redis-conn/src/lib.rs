@@ -35,9 +35,10 @@ mod supervisor;
 mod tls;
 mod topology;
 mod url;
+mod wait;
 mod watch;
 
-pub use config::{Backoff, Batching, Config, KeepAlive, Pooling, Protocol, Servers, Tcp};
+pub use config::{Backoff, Batching, Config, KeepAlive, Pooling, Protocol, Servers, Tcp, WriteConcern};
 pub use conn::Conn;
 pub use credentials::{Credentials, CredentialsProvider};
 pub use dedicated::Dedicated;
