@@ -10,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisConnectionInfo};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -128,7 +129,12 @@ impl Dialer {
         Ok(Dialed { mux, traffic, server, driver })
     }
 
-    async fn ask_credentials(&self) -> Result<Option<Credentials>> {
+    /// Grows when the credentials have changed; `None` when they do not.
+    pub(crate) fn rotations(&self) -> Option<watch::Receiver<u64>> {
+        self.credentials.rotations()
+    }
+
+    pub(crate) async fn ask_credentials(&self) -> Result<Option<Credentials>> {
         self.credentials.credentials().await.map_err(|cause| {
             Error::not_sent(ErrorKind::Auth, "the credentials provider failed").with_cause(cause)
         })

@@ -23,6 +23,7 @@ mod observe;
 mod options;
 mod pool;
 mod pubsub;
+mod reauth;
 mod reply;
 mod request;
 #[cfg(feature = "sentinel")]

@@ -1,6 +1,7 @@
 //! redis-conn behind Sentinel: real groups, failovers, partitions, sentinels that are down, slow, stale or lying.
 
 mod access;
+mod concern;
 mod failover;
 mod fake;
 mod judgement;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use integration_tests::proxy::{Fault, Proxy};
 use integration_tests::{SentinelConfig, SentinelGroup, Server, eventually};
-use redis_conn::{Config, Conn, Endpoint, SentinelSettings};
+use redis_conn::{Config, Conn, Endpoint, SentinelSettings, WriteConcern};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Witness, Writer, config, endpoint, long};
@@ -84,8 +84,31 @@ impl Divided {
 /// A client that waits for errors goes on writing to the old master, and loses all of that.
 #[tokio::test]
 async fn a_master_cut_off_from_its_peers_is_left_at_the_promotion() {
+    let outcome = cut_off(WriteConcern::Fast).await;
+    let limit = Duration::from_millis(if long() { 100 } else { 1000 });
+    assert!(outcome.last_lost.is_none_or(|last| last <= limit));
+}
+
+#[tokio::test]
+async fn nothing_confirmed_by_the_replica_is_lost_with_the_master() {
+    let rounds = if long() { 5 } else { 1 };
+    for _ in 0..rounds {
+        let concern = WriteConcern::Wait { replicas: 1, timeout: Duration::from_millis(200) };
+        let outcome = cut_off(concern).await;
+        assert_eq!(outcome.lost, 0);
+    }
+}
+
+struct Outcome {
+    lost: usize,
+    /// How long after the promotion the last lost write was acknowledged.
+    last_lost: Option<Duration>,
+}
+
+async fn cut_off(concern: WriteConcern) -> Outcome {
     let divided = Divided::start().await;
-    let conn = Conn::connect(divided.config()).await.expect("connected");
+    let config = divided.config().with_write_concern(concern);
+    let conn = Conn::connect(config).await.expect("connected");
     let witness = Witness::start(divided.group.sentinels()).await;
     let writer = Writer::start(&conn, 4);
     writer.advances(500).await;
@@ -93,18 +116,20 @@ async fn a_master_cut_off_from_its_peers_is_left_at_the_promotion() {
     divided.front.set(Fault::BlackHole);
     let promotion = witness.promotion().await;
     sleep(Duration::from_secs(2)).await;
-    writer.advances(500).await;
+    // The new master has no replica, so nothing can be confirmed there.
+    if concern == WriteConcern::Fast {
+        writer.advances(500).await;
+    }
     let ledger = writer.stop().await;
     let lost = ledger.lost_on(divided.replica()).await;
-    let last = lost.iter().max().map(|at| at.saturating_duration_since(promotion));
+    let last_lost = lost.iter().max().map(|at| at.saturating_duration_since(promotion));
     println!(
-        "promoted {:?} after the cut, {} of {} acknowledged writes lost, the last one {last:?} after the promotion, write gap {:?}",
+        "{concern:?}: promoted {:?} after the cut, {} of {} acknowledged writes lost, the last one {last_lost:?} after the promotion, write gap {:?}",
         promotion - cut,
         lost.len(),
         ledger.acknowledged.len(),
         ledger.gap()
     );
     assert!(lost.len() < ledger.acknowledged.len(), "the new master holds some");
-    let limit = Duration::from_millis(if long() { 100 } else { 1000 });
-    assert!(last.is_none_or(|last| last <= limit));
+    Outcome { lost: lost.len(), last_lost }
 }

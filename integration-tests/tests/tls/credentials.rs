@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use integration_tests::{Server, ServerConfig, eventually};
 use parking_lot::Mutex;
 use redis_conn::{Config, Conn, Credentials, CredentialsProvider, ErrorKind, Event};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::support::{ping, refused, soon};
@@ -17,15 +18,32 @@ use crate::support::{ping, refused, soon};
 struct Rotating {
     current: Mutex<Credentials>,
     asked: AtomicU64,
+    rotations: Option<watch::Sender<u64>>,
 }
 
 impl Rotating {
     fn new(user: &str, password: &str) -> Arc<Self> {
-        Arc::new(Self { current: Mutex::new(Credentials::user(user, password)), asked: AtomicU64::new(0) })
+        Arc::new(Self::silent(user, password))
+    }
+
+    /// One that tells of its rotations.
+    fn announcing(user: &str, password: &str) -> Arc<Self> {
+        Arc::new(Self { rotations: Some(watch::Sender::new(0)), ..Self::silent(user, password) })
+    }
+
+    fn silent(user: &str, password: &str) -> Self {
+        Self {
+            current: Mutex::new(Credentials::user(user, password)),
+            asked: AtomicU64::new(0),
+            rotations: None,
+        }
     }
 
     fn rotate(&self, user: &str, password: &str) {
         *self.current.lock() = Credentials::user(user, password);
+        if let Some(rotations) = &self.rotations {
+            rotations.send_modify(|count| *count += 1);
+        }
     }
 }
 
@@ -34,6 +52,10 @@ impl CredentialsProvider for Rotating {
     async fn credentials(&self) -> Result<Option<Credentials>, Box<dyn StdError + Send + Sync>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         Ok(Some(self.current.lock().clone()))
+    }
+
+    fn rotations(&self) -> Option<watch::Receiver<u64>> {
+        self.rotations.as_ref().map(watch::Sender::subscribe)
     }
 }
 
@@ -156,4 +178,44 @@ async fn a_connection_refused_for_its_password_is_not_tried_in_a_tight_loop() {
     let attempts = provider.asked.load(Ordering::SeqCst) - before;
     println!("{attempts} attempts in 2 s with a wrong password");
     assert!((1..=20).contains(&attempts), "{attempts}");
+}
+
+async fn who_am_i(conn: &Conn) -> (String, i64) {
+    let user = conn.run(redis::cmd("ACL").arg("WHOAMI"), soon()).await.expect("WHOAMI");
+    let id = conn.run(redis::cmd("CLIENT").arg("ID"), soon()).await.expect("CLIENT ID");
+    (redis::from_redis_value(user).expect("a name"), redis::from_redis_value(id).expect("a number"))
+}
+
+#[tokio::test]
+async fn an_announced_rotation_changes_the_user_of_the_connection_that_stands() {
+    let server = server().await;
+    server.command::<()>(redis::cmd("ACL").arg("SETUSER").arg("next").arg(&["on", ">pw", "~*", "+@all"])).await;
+    let provider = Rotating::announcing("app", "first");
+    let conn = Conn::connect(config(&server, &provider)).await.expect("connected");
+    let (user, id) = who_am_i(&conn).await;
+    assert_eq!(user, "app");
+    provider.rotate("next", "pw");
+    eventually("the user has changed", Duration::from_secs(10), async || match who_am_i(&conn).await {
+        seen if seen == ("next".to_owned(), id) => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_provider_ahead_of_the_server_costs_no_error() {
+    let server = server().await;
+    let provider = Rotating::announcing("app", "first");
+    let conn = Conn::connect(config(&server, &provider)).await.expect("connected");
+    let (_, id) = who_am_i(&conn).await;
+    let mut events = conn.events();
+    provider.rotate("app", "second");
+    let until = Instant::now() + Duration::from_millis(500);
+    while Instant::now() < until {
+        ping(&conn).await.expect("the old session stands");
+    }
+    set_user(&server, &[">second", "<first"]).await;
+    let reauthenticated = async { while !matches!(events.recv().await, Ok(Event::Reauthenticated { .. })) {} };
+    tokio::time::timeout(Duration::from_secs(10), reauthenticated).await.expect("authenticated anew");
+    assert_eq!(who_am_i(&conn).await, ("app".to_owned(), id), "the same connection");
 }
