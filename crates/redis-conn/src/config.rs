@@ -60,6 +60,8 @@ pub struct Config {
     pub max_queued: usize,
     /// Batching of typed operations. Default: see [`Batching`].
     pub batching: Batching,
+    /// Which node answers [`Conn::get`](crate::Conn::get), behind Sentinel. Default: [`ReadFrom::Master`].
+    pub read_from: ReadFrom,
     /// When a write counts as done, for [`Conn::set`](crate::Conn::set) and [`Conn::write`](crate::Conn::write);
     /// a cluster offers [`WriteConcern::Fast`] only. Default: [`WriteConcern::Fast`].
     pub write_concern: WriteConcern,
@@ -148,6 +150,20 @@ pub struct Batching {
     pub concurrency: usize,
     /// Values from this size on travel on a connection of their own, never in a batch. Default: 64 KiB.
     pub large_value: usize,
+}
+
+/// Which node answers typed reads. Replicas lag behind, so they may answer with older values, even older than
+/// what the same caller wrote before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ReadFrom {
+    /// The master.
+    #[default]
+    Master,
+    /// A healthy replica; the master while there is none, or when the replica fails to answer.
+    PreferReplica,
+    /// A healthy replica, and never the master while it is known as such.
+    Replica,
 }
 
 /// When a write counts as done.
@@ -272,6 +288,7 @@ impl Config {
             max_in_flight_bytes: 64 << 20,
             max_queued: 16384,
             batching: Batching::default(),
+            read_from: ReadFrom::Master,
             write_concern: WriteConcern::Fast,
             pool: Pooling::default(),
             health_interval: Duration::from_secs(5),
@@ -322,6 +339,9 @@ impl Config {
             "client_name",
             "must be printable ASCII, no spaces",
         )?;
+        let has_replicas =
+            self.read_from == ReadFrom::Master || matches!(self.servers, Servers::Sentinel { .. });
+        demand(has_replicas, "read_from", "must be Master except behind Sentinel")?;
         if let WriteConcern::Wait { replicas, timeout } = self.write_concern {
             let offered = !matches!(self.servers, Servers::Cluster { .. });
             demand(offered, "write_concern", "must be Fast on a cluster")?;
@@ -364,6 +384,7 @@ impl fmt::Debug for Config {
             .field("max_in_flight_bytes", &self.max_in_flight_bytes)
             .field("max_queued", &self.max_queued)
             .field("batching", &self.batching)
+            .field("read_from", &self.read_from)
             .field("write_concern", &self.write_concern)
             .field("pool", &self.pool)
             .field("health_interval", &self.health_interval)

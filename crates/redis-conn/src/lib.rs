@@ -23,6 +23,7 @@ mod observe;
 mod options;
 mod pool;
 mod pubsub;
+mod reader;
 mod reauth;
 mod reply;
 mod request;
@@ -39,7 +40,9 @@ mod url;
 mod wait;
 mod watch;
 
-pub use config::{Backoff, Batching, Config, KeepAlive, Pooling, Protocol, Servers, Tcp, WriteConcern};
+pub use config::{
+    Backoff, Batching, Config, KeepAlive, Pooling, Protocol, ReadFrom, Servers, Tcp, WriteConcern,
+};
 pub use conn::Conn;
 pub use credentials::{Credentials, CredentialsProvider};
 pub use dedicated::Dedicated;

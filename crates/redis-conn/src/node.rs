@@ -11,6 +11,7 @@ use crate::health::HealthCheck;
 use crate::link::Link;
 use crate::options::{SetOptions, get_command};
 use crate::pool::Pool;
+use crate::reader::Reader;
 use crate::reply;
 use crate::request::Request;
 use crate::setup::Setup;
@@ -23,6 +24,8 @@ pub(crate) struct Node {
     setup: Arc<Setup>,
     main: Supervised,
     batcher: Option<Batcher>,
+    /// For typed reads from a replica.
+    reader: Option<Reader>,
     /// For writes that replicas have to confirm.
     committer: Option<Committer>,
     pool: Arc<Pool>,
@@ -38,12 +41,16 @@ impl Node {
         let batcher = Batcher::start(&main.link);
         let pool = Pool::start(&main.link);
         let health = HealthCheck::start(&main.link);
+        let reader = Reader::start(&setup);
         let committer = Committer::start(&setup);
-        Self { setup, main, batcher, committer, pool, health, large: OnceLock::new() }
+        Self { setup, main, batcher, reader, committer, pool, health, large: OnceLock::new() }
     }
 
     pub(crate) async fn ready(&self, deadline: Instant) -> Result<()> {
         self.main.ready(deadline).await?;
+        if let Some(reader) = &self.reader {
+            reader.ready(deadline).await?;
+        }
         if let Some(committer) = &self.committer {
             committer.ready(deadline).await?;
         }
@@ -73,6 +80,11 @@ impl Node {
     }
 
     pub(crate) async fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {
+        if let Some(reader) = &self.reader
+            && let Some(answer) = reader.get(key, deadline).await
+        {
+            return reply::bytes(answer?);
+        }
         reply::bytes(match self.batcher_if_due(key.len()) {
             Some(batcher) => batcher.get(key, deadline).await?,
             None => self.send(&get_command(key), deadline).await?,
@@ -105,6 +117,9 @@ impl Node {
     pub(crate) async fn close(&self) {
         self.pool.close();
         self.main.stop().await;
+        if let Some(reader) = &self.reader {
+            reader.stop().await;
+        }
         if let Some(committer) = &self.committer {
             committer.stop().await;
         }

@@ -20,10 +20,12 @@ use crate::handshake::{Role, ServerInfo};
 use crate::tls::Tls;
 
 mod ballot;
+mod replicas;
 mod survey;
 mod watcher;
 
 use ballot::{Ballot, Choice, Effect, Vote};
+use replicas::ReplicaSource;
 
 /// How often all sentinels are asked while a switch waits for a majority.
 const RECOUNT: Duration = Duration::from_millis(25);
@@ -164,7 +166,12 @@ struct Shared {
     hurry: watch::Sender<u64>,
     /// Grows when connections to the master of so far have to be closed.
     generation: watch::Sender<u64>,
+    /// The replicas that the sentinel heard last calls healthy.
     replicas: watch::Sender<Vec<Arc<Endpoint>>>,
+    /// The replica that is read from.
+    reading: Mutex<Option<Arc<Endpoint>>>,
+    /// Grows when connections to that replica have to be closed.
+    replica_generation: watch::Sender<u64>,
     /// Why a sentinel was not reached when that last happened.
     last_failure: Mutex<Option<Error>>,
     roster: Mutex<Roster>,
@@ -199,6 +206,8 @@ impl SentinelSource {
             hurry: watch::Sender::new(0),
             generation: watch::Sender::new(0),
             replicas: watch::Sender::new(Vec::new()),
+            reading: Mutex::default(),
+            replica_generation: watch::Sender::new(0),
             last_failure: Mutex::default(),
             roster: Mutex::default(),
             watchers: Mutex::new(Some(JoinSet::new())),
@@ -208,11 +217,6 @@ impl SentinelSource {
         }
         // Longer than a slow sentinel takes, shorter than one attempt may take.
         Self { shared, patience: Instant::now() + config.dial_timeout.mul_f64(0.75) }
-    }
-
-    /// The replicas that the sentinels call healthy.
-    pub(crate) fn replicas(&self) -> watch::Receiver<Vec<Arc<Endpoint>>> {
-        self.shared.replicas.subscribe()
     }
 }
 
@@ -251,6 +255,10 @@ impl EndpointSource for SentinelSource {
 
     fn generation(&self) -> watch::Receiver<u64> {
         self.shared.generation.subscribe()
+    }
+
+    fn replicas(&self) -> Option<Arc<dyn EndpointSource>> {
+        Some(Arc::new(ReplicaSource { shared: Arc::clone(&self.shared) }))
     }
 
     fn verify(&self, endpoint: &Endpoint, server: &ServerInfo) -> Result<()> {
@@ -347,13 +355,12 @@ impl Shared {
         self.votes.send_modify(|count| *count += 1);
     }
 
-    fn name_replicas(&self, mut replicas: Vec<Arc<Endpoint>>) {
-        replicas.sort_by_key(ToString::to_string);
-        self.replicas.send_if_modified(|known| {
-            let changed = *known != replicas;
-            *known = replicas;
-            changed
-        });
+    fn name_replicas(&self, replicas: Vec<Arc<Endpoint>>) {
+        let left = self.reading.lock().take_if(|reading| !replicas.contains(reading));
+        self.replicas.send_replace(replicas);
+        if left.is_some() {
+            self.replica_generation.send_modify(|generation| *generation += 1);
+        }
     }
 
     /// Has all sentinels asked now.

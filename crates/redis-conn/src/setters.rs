@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Backoff, Batching, Config, Pooling, Protocol, Tcp, WriteConcern};
+use crate::config::{Backoff, Batching, Config, Pooling, Protocol, ReadFrom, Tcp, WriteConcern};
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::observe::{EndpointGate, Observer};
 #[cfg(feature = "sentinel")]
@@ -52,6 +52,7 @@ setters! {
     with_max_in_flight_bytes: max_in_flight_bytes, usize;
     with_max_queued: max_queued, usize;
     with_batching: batching, Batching;
+    with_read_from: read_from, ReadFrom;
     with_write_concern: write_concern, WriteConcern;
     with_pool: pool, Pooling;
     with_health_interval: health_interval, Duration;

@@ -6,4 +6,5 @@ mod failover;
 mod fake;
 mod judgement;
 mod partition;
+mod replicas;
 mod support;
