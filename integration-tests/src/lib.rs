@@ -36,3 +36,8 @@ pub use crate::{
     tls::{Certificates, Identity},
     wait::eventually,
 };
+
+/// The examples of the workspace's README, as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -169,21 +169,19 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self, first: PubSub) {
         let mut schedule = Schedule::new(self.setup.config.backoff);
-        let mut connection = Some(first);
+        let (sink, stream) = first.split();
+        self.serve(sink, stream).await;
         loop {
-            let opened = match connection.take() {
-                Some(first) => Ok(first),
-                None => connect(&self.setup).await,
-            };
-            if let Ok(opened) = opened {
-                let (mut sink, stream) = opened.split();
-                if self.restore(&mut sink).await.is_ok() {
-                    schedule.reset();
-                    self.serve(sink, stream).await;
-                }
-                self.announce_gap();
-            }
             sleep(schedule.pause()).await;
+            let Ok(opened) = connect(&self.setup).await else { continue };
+            let (mut sink, stream) = opened.split();
+            if self.restore(&mut sink).await.is_ok() {
+                schedule.reset();
+                // Only now: what is read afresh from here on misses nothing.
+                self.has_gap = true;
+                self.retry_gap();
+                self.serve(sink, stream).await;
+            }
         }
     }
 
@@ -267,14 +265,48 @@ impl Keeper {
         }
     }
 
-    fn announce_gap(&mut self) {
-        self.has_gap = true;
-        self.retry_gap();
-    }
-
     fn retry_gap(&mut self) {
         if self.has_gap && self.notices.try_send(Notice::Gap).is_ok() {
             self.has_gap = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::Value;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::endpoint::{Endpoint, FixedEndpoint};
+
+    fn message(number: usize) -> Msg {
+        let fields = ["message".to_owned(), "flood".to_owned(), number.to_string()];
+        let fields = fields.map(|field| Value::BulkString(field.into_bytes()));
+        Msg::from_owned_value(Value::Array(fields.to_vec())).expect("a message")
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_of_the_gap_once_and_then_gets_what_is_new() {
+        let endpoint = Endpoint::tcp("unused", 1);
+        let source = Arc::new(FixedEndpoint::new(endpoint.clone()));
+        let setup = Setup::new(Arc::new(Config::standalone(endpoint)), source);
+        let (_changes, changes) = mpsc::channel(1);
+        let (notices, mut reader) = mpsc::channel(NOTICE_BACKLOG);
+        let mut keeper = Keeper { setup, topics: BTreeSet::new(), changes, notices, has_gap: false };
+
+        for number in 0..NOTICE_BACKLOG + 500 {
+            keeper.deliver(&message(number));
+        }
+        for _ in 0..NOTICE_BACKLOG {
+            assert!(matches!(reader.try_recv(), Ok(Notice::Message { .. })));
+        }
+        keeper.deliver(&message(9999));
+        assert_eq!(reader.try_recv(), Ok(Notice::Gap));
+        let Ok(Notice::Message { payload, .. }) = reader.try_recv() else {
+            panic!("no message after the gap")
+        };
+        assert_eq!(payload, b"9999");
+        assert!(reader.try_recv().is_err());
     }
 }

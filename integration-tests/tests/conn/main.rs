@@ -3,5 +3,8 @@
 mod basics;
 mod batches;
 mod faults;
+mod ledger;
+mod notices;
 mod pool;
+mod replies;
 mod support;
