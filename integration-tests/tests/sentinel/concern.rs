@@ -8,14 +8,16 @@ use redis_conn::{Class, Conn, ErrorKind, WriteConcern};
 
 use crate::support::{config, soon};
 
-const CONFIRMED: WriteConcern = WriteConcern::Wait { replicas: 1, timeout: Duration::from_millis(300) };
-
 async fn group() -> SentinelGroup {
     SentinelConfig::default().with_replicas(1).start().await
 }
 
-async fn connect(group: &SentinelGroup) -> Conn {
-    Conn::connect(config(group).with_write_concern(CONFIRMED)).await.expect("connected")
+/// Patience that a loaded machine does not exhaust.
+const PATIENT: Duration = Duration::from_secs(5);
+
+async fn connect(group: &SentinelGroup, timeout: Duration) -> Conn {
+    let concern = WriteConcern::Wait { replicas: 1, timeout };
+    Conn::connect(config(group).with_write_concern(concern)).await.expect("connected")
 }
 
 async fn waits(server: &Server) -> u64 {
@@ -27,7 +29,7 @@ async fn waits(server: &Server) -> u64 {
 #[tokio::test]
 async fn a_confirmed_write_is_on_the_replica_when_it_returns() {
     let group = group().await;
-    let conn = connect(&group).await;
+    let conn = connect(&group, PATIENT).await;
     for round in 0..200_u32 {
         let key = format!("k{round}");
         assert!(conn.set(key.as_bytes(), b"v", Default::default(), soon()).await.expect("SET"));
@@ -39,7 +41,7 @@ async fn a_confirmed_write_is_on_the_replica_when_it_returns() {
 #[tokio::test]
 async fn writes_at_the_same_time_share_a_wait() {
     let group = group().await;
-    let conn = connect(&group).await;
+    let conn = connect(&group, PATIENT).await;
     let writes = (0..500).map(|_| {
         let conn = conn.clone();
         async move { conn.write(redis::cmd("INCR").arg("n"), soon()).await }
@@ -57,7 +59,7 @@ async fn writes_at_the_same_time_share_a_wait() {
 #[tokio::test]
 async fn without_its_replica_a_write_says_so_and_reads_go_on() {
     let group = group().await;
-    let conn = connect(&group).await;
+    let conn = connect(&group, Duration::from_millis(300)).await;
     let replica = &group.nodes()[1];
     replica.freeze();
     let write = conn.set(b"k", b"v", Default::default(), soon());
@@ -78,7 +80,7 @@ async fn without_its_replica_a_write_says_so_and_reads_go_on() {
 #[tokio::test]
 async fn a_refused_write_keeps_its_own_error() {
     let group = group().await;
-    let conn = connect(&group).await;
+    let conn = connect(&group, PATIENT).await;
     conn.set(b"k", b"text", Default::default(), soon()).await.expect("SET");
     let error = conn.write(redis::cmd("INCR").arg("k"), soon()).await.expect_err("no number");
     assert_eq!((error.kind(), error.class()), (ErrorKind::Reply, Class::Reply), "{error:?}");

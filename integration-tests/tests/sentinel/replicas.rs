@@ -36,7 +36,8 @@ async fn typed_reads_go_to_the_replica_and_everything_else_to_the_master() {
 #[tokio::test]
 async fn without_a_replica_the_master_answers_when_it_may() {
     let group = SentinelConfig::default().with_replicas(1).start().await;
-    let preferring = Conn::connect(config(&group).with_read_from(ReadFrom::PreferReplica)).await.expect("connected");
+    let preferring =
+        Conn::connect(config(&group).with_read_from(ReadFrom::PreferReplica)).await.expect("connected");
     let insisting = Conn::connect(config(&group).with_read_from(ReadFrom::Replica)).await.expect("connected");
     preferring.set(b"k", b"v", Default::default(), soon()).await.expect("SET");
     group.nodes()[1].kill();
@@ -57,7 +58,8 @@ async fn without_a_replica_the_master_answers_when_it_may() {
 
 #[tokio::test]
 async fn a_standalone_server_has_no_replicas_to_read_from() {
-    let config = Config::from_url("redis://127.0.0.1").expect("a valid URL").with_read_from(ReadFrom::Replica);
+    let config =
+        Config::from_url("redis://127.0.0.1").expect("a valid URL").with_read_from(ReadFrom::Replica);
     let error = config.validate().expect_err("no replicas known");
     assert!(error.context().contains("read_from"), "{error:?}");
 }

@@ -189,7 +189,9 @@ async fn who_am_i(conn: &Conn) -> (String, i64) {
 #[tokio::test]
 async fn an_announced_rotation_changes_the_user_of_the_connection_that_stands() {
     let server = server().await;
-    server.command::<()>(redis::cmd("ACL").arg("SETUSER").arg("next").arg(&["on", ">pw", "~*", "+@all"])).await;
+    server
+        .command::<()>(redis::cmd("ACL").arg("SETUSER").arg("next").arg(&["on", ">pw", "~*", "+@all"]))
+        .await;
     let provider = Rotating::announcing("app", "first");
     let conn = Conn::connect(config(&server, &provider)).await.expect("connected");
     let (user, id) = who_am_i(&conn).await;
@@ -215,7 +217,8 @@ async fn a_provider_ahead_of_the_server_costs_no_error() {
         ping(&conn).await.expect("the old session stands");
     }
     set_user(&server, &[">second", "<first"]).await;
-    let reauthenticated = async { while !matches!(events.recv().await, Ok(Event::Reauthenticated { .. })) {} };
+    let reauthenticated =
+        async { while !matches!(events.recv().await, Ok(Event::Reauthenticated { .. })) {} };
     tokio::time::timeout(Duration::from_secs(10), reauthenticated).await.expect("authenticated anew");
     assert_eq!(who_am_i(&conn).await, ("app".to_owned(), id), "the same connection");
 }
