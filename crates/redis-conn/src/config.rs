@@ -256,7 +256,8 @@ impl Config {
     /// - `redis+sentinel://[[user:]password@]host1[:port],host2[:port]/service[/db]`, where user and password are
     ///   those of the master; `rediss+sentinel://` for TLS to the sentinels and to the master
     ///
-    /// with the query parameters `db`, `user`, `password`, `protocol` (`resp2` or `resp3`) and `client_name`.
+    /// with the query parameters `db`, `user`, `password`, `protocol` (`resp2` or `resp3`) and `client_name`,
+    /// and for sentinels `sentinel_user` and `sentinel_password`.
     /// User and password are percent-decoded. The default port is 6379.
     ///
     /// # Errors

@@ -164,6 +164,8 @@ fn parse_db(path: &str) -> Result<u32> {
 
 fn apply_query(config: &mut Config, query: &str) -> Result<()> {
     let (mut user, mut password) = (None, None);
+    #[cfg(feature = "sentinel")]
+    let (mut sentinel_user, mut sentinel_password) = (None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode(value)?;
@@ -173,16 +175,30 @@ fn apply_query(config: &mut Config, query: &str) -> Result<()> {
             "pass" | "password" => password = Some(value),
             "client_name" => config.client_name = Some(value),
             "protocol" => config.protocol = parse_protocol(&value)?,
+            #[cfg(feature = "sentinel")]
+            "sentinel_user" => sentinel_user = Some(value),
+            #[cfg(feature = "sentinel")]
+            "sentinel_password" => sentinel_password = Some(value),
             _ => return Err(wrong("has an unknown query parameter")),
         }
     }
-    match (user, password) {
-        (Some(user), Some(password)) => config.credentials = Some(Credentials::user(user, password)),
-        (None, Some(password)) => config.credentials = Some(Credentials::password(password)),
-        (Some(_), None) => return Err(wrong("has a user without a password")),
-        (None, None) => {}
+    if let Some(credentials) = login(user, password)? {
+        config.credentials = Some(credentials);
+    }
+    #[cfg(feature = "sentinel")]
+    if let Some(credentials) = login(sentinel_user, sentinel_password)? {
+        config.sentinel.credentials = Some(credentials);
     }
     Ok(())
+}
+
+fn login(user: Option<String>, password: Option<String>) -> Result<Option<Credentials>> {
+    match (user, password) {
+        (Some(user), Some(password)) => Ok(Some(Credentials::user(user, password))),
+        (None, Some(password)) => Ok(Some(Credentials::password(password))),
+        (Some(_), None) => Err(wrong("has a user without a password")),
+        (None, None) => Ok(None),
+    }
 }
 
 fn parse_protocol(value: &str) -> Result<Protocol> {

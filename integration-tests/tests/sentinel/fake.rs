@@ -7,13 +7,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// Names a master of its own choice, in a configuration that claims to be the latest of all.
-pub struct FakeSentinel {
+pub(crate) struct FakeSentinel {
     address: SocketAddr,
     task: JoinHandle<()>,
 }
 
 impl FakeSentinel {
-    pub async fn naming(port: u16) -> Self {
+    pub(crate) async fn naming(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
         let task = tokio::spawn(async move {
@@ -24,7 +24,7 @@ impl FakeSentinel {
         Self { address, task }
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 }

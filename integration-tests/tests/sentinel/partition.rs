@@ -85,6 +85,7 @@ impl Divided {
 #[tokio::test]
 async fn a_master_cut_off_from_its_peers_is_left_at_the_promotion() {
     let outcome = cut_off(WriteConcern::Fast).await;
+    println!("{}", outcome.report);
     let limit = Duration::from_millis(if long() { 100 } else { 1000 });
     assert!(outcome.last_lost.is_none_or(|last| last <= limit));
 }
@@ -95,6 +96,7 @@ async fn nothing_confirmed_by_the_replica_is_lost_with_the_master() {
     for _ in 0..rounds {
         let concern = WriteConcern::Wait { replicas: 1, timeout: Duration::from_millis(200) };
         let outcome = cut_off(concern).await;
+        println!("{}", outcome.report);
         assert_eq!(outcome.lost, 0);
     }
 }
@@ -103,6 +105,7 @@ struct Outcome {
     lost: usize,
     /// How long after the promotion the last lost write was acknowledged.
     last_lost: Option<Duration>,
+    report: String,
 }
 
 async fn cut_off(concern: WriteConcern) -> Outcome {
@@ -123,7 +126,7 @@ async fn cut_off(concern: WriteConcern) -> Outcome {
     let ledger = writer.stop().await;
     let lost = ledger.lost_on(divided.replica()).await;
     let last_lost = lost.iter().max().map(|at| at.saturating_duration_since(promotion));
-    println!(
+    let report = format!(
         "{concern:?}: promoted {:?} after the cut, {} of {} acknowledged writes lost, the last one {last_lost:?} after the promotion, write gap {:?}",
         promotion - cut,
         lost.len(),
@@ -131,5 +134,5 @@ async fn cut_off(concern: WriteConcern) -> Outcome {
         ledger.gap()
     );
     assert!(lost.len() < ledger.acknowledged.len(), "the new master holds some");
-    Outcome { lost: lost.len(), last_lost }
+    Outcome { lost: lost.len(), last_lost, report }
 }

@@ -12,32 +12,32 @@ use redis_conn::{Class, Config, Conn, Endpoint, Error};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-pub fn long() -> bool {
+pub(crate) fn long() -> bool {
     std::env::var_os("STATE_REDIS_LONG").is_some_and(|value| value == "1")
 }
 
-pub fn soon() -> Instant {
+pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-pub fn config(group: &SentinelGroup) -> Config {
+pub(crate) fn config(group: &SentinelGroup) -> Config {
     Config::from_url(&group.url()).expect("a valid URL")
 }
 
-pub async fn connect(group: &SentinelGroup) -> Conn {
+pub(crate) async fn connect(group: &SentinelGroup) -> Conn {
     Conn::connect(config(group)).await.expect("a connection to the master")
 }
 
-pub fn endpoint(server: &Server) -> Endpoint {
+pub(crate) fn endpoint(server: &Server) -> Endpoint {
     Endpoint::tcp("127.0.0.1", server.port())
 }
 
-pub async fn ping(conn: &Conn) -> Result<redis::Value, Error> {
+pub(crate) async fn ping(conn: &Conn) -> Result<redis::Value, Error> {
     conn.run(&redis::cmd("PING"), soon()).await
 }
 
 /// The port of the server that answers.
-pub async fn port_of(conn: &Conn) -> Result<u16, Error> {
+pub(crate) async fn port_of(conn: &Conn) -> Result<u16, Error> {
     let command = redis::cmd("CONFIG").arg("GET").arg("port").to_owned();
     let reply = conn.run(&command, soon()).await?;
     let fields: HashMap<String, u16> = redis::from_redis_value(reply).expect("CONFIG GET answers with a map");
@@ -45,7 +45,7 @@ pub async fn port_of(conn: &Conn) -> Result<u16, Error> {
 }
 
 /// Waits until the handle is connected to `server`.
-pub async fn follows(conn: &Conn, server: &Server) {
+pub(crate) async fn follows(conn: &Conn, server: &Server) {
     eventually("the handle follows the master", Duration::from_secs(30), async || {
         match port_of(conn).await {
             Ok(port) if port == server.port() => Ok(()),
@@ -56,21 +56,21 @@ pub async fn follows(conn: &Conn, server: &Server) {
 }
 
 /// Writes one key after the other, each once, and notes when each was acknowledged.
-pub struct Writer {
+pub(crate) struct Writer {
     ledger: Arc<Mutex<Ledger>>,
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-pub struct Ledger {
-    pub acknowledged: Vec<(u64, Instant)>,
-    pub ambiguous: u64,
-    pub refused: u64,
+pub(crate) struct Ledger {
+    pub(crate) acknowledged: Vec<(u64, Instant)>,
+    pub(crate) ambiguous: u64,
+    pub(crate) refused: u64,
 }
 
 impl Writer {
-    pub fn start(conn: &Conn, tasks: usize) -> Self {
+    pub(crate) fn start(conn: &Conn, tasks: usize) -> Self {
         let (ledger, stop) = (Arc::new(Mutex::new(Ledger::default())), Arc::new(AtomicBool::new(false)));
         let next = Arc::new(AtomicU64::new(0));
         let start =
@@ -79,17 +79,17 @@ impl Writer {
         Self { ledger, stop, tasks }
     }
 
-    pub fn acknowledged(&self) -> usize {
+    pub(crate) fn acknowledged(&self) -> usize {
         self.ledger.lock().acknowledged.len()
     }
 
-    pub fn errors(&self) -> u64 {
+    pub(crate) fn errors(&self) -> u64 {
         let ledger = self.ledger.lock();
         ledger.ambiguous + ledger.refused
     }
 
     /// Waits for `more` further acknowledged writes.
-    pub async fn advances(&self, more: usize) {
+    pub(crate) async fn advances(&self, more: usize) {
         let goal = self.acknowledged() + more;
         eventually("writes are acknowledged", Duration::from_secs(60), async || {
             let seen = self.acknowledged();
@@ -98,7 +98,7 @@ impl Writer {
         .await;
     }
 
-    pub async fn stop(self) -> Ledger {
+    pub(crate) async fn stop(self) -> Ledger {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.expect("the writer does not panic");
@@ -130,14 +130,14 @@ fn key(id: u64) -> String {
 
 impl Ledger {
     /// The longest time without an acknowledgement.
-    pub fn gap(&self) -> Duration {
+    pub(crate) fn gap(&self) -> Duration {
         let mut times: Vec<Instant> = self.acknowledged.iter().map(|(_, at)| *at).collect();
         times.sort();
         times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
     /// When each acknowledged write that `master` does not hold was acknowledged.
-    pub async fn lost_on(&self, master: &Server) -> Vec<Instant> {
+    pub(crate) async fn lost_on(&self, master: &Server) -> Vec<Instant> {
         let mut connection = master.connect().await.expect("a control connection");
         let mut lost = Vec::new();
         for chunk in self.acknowledged.chunks(5000) {
@@ -153,10 +153,10 @@ impl Ledger {
 }
 
 /// Sees the first `+switch-master` that any sentinel publishes.
-pub struct Witness(Vec<JoinHandle<Instant>>);
+pub(crate) struct Witness(Vec<JoinHandle<Instant>>);
 
 impl Witness {
-    pub async fn start(sentinels: &[Server]) -> Self {
+    pub(crate) async fn start(sentinels: &[Server]) -> Self {
         let mut watching = Vec::new();
         for sentinel in sentinels {
             let client = redis::Client::open(sentinel.url()).expect("a valid URL");
@@ -170,7 +170,7 @@ impl Witness {
         Self(watching)
     }
 
-    pub async fn promotion(self) -> Instant {
+    pub(crate) async fn promotion(self) -> Instant {
         let (first, _, others) = futures_util::future::select_all(self.0).await;
         others.iter().for_each(JoinHandle::abort);
         first.expect("no panic")

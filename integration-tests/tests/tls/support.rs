@@ -7,33 +7,33 @@ use redis_conn::{Config, Conn, Error, Tls};
 use tokio::time::Instant;
 
 /// A server that demands client certificates, and presents `identity`.
-pub async fn tls_server(certificates: &Certificates, identity: Identity) -> Server {
+pub(crate) async fn tls_server(certificates: &Certificates, identity: Identity) -> Server {
     ServerConfig::default().with_tls(certificates.serving(identity)).start().await
 }
 
 /// Trusts the tests' authority and presents `identity`.
-pub fn tls_as(certificates: &Certificates, identity: Identity) -> Tls {
+pub(crate) fn tls_as(certificates: &Certificates, identity: Identity) -> Tls {
     trusting(certificates).with_identity(certificates.certificate(identity), certificates.key(identity))
 }
 
 /// Trusts the tests' authority and presents nothing.
-pub fn trusting(certificates: &Certificates) -> Tls {
+pub(crate) fn trusting(certificates: &Certificates) -> Tls {
     Tls::default().with_roots(certificates.ca())
 }
 
-pub fn config(server: &Server, tls: Tls) -> Config {
+pub(crate) fn config(server: &Server, tls: Tls) -> Config {
     Config::from_url(&server.url()).expect("a valid URL").with_tls(tls)
 }
 
 /// The error of a connection that must not come about.
-pub async fn refused(config: Config) -> Error {
+pub(crate) async fn refused(config: Config) -> Error {
     Conn::connect(config).await.expect_err("this connection must be refused")
 }
 
-pub fn soon() -> Instant {
+pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
-pub async fn ping(conn: &Conn) -> Result<redis::Value, Error> {
+pub(crate) async fn ping(conn: &Conn) -> Result<redis::Value, Error> {
     conn.run(&redis::cmd("PING"), soon()).await
 }
