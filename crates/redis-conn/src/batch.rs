@@ -89,9 +89,12 @@ pub(crate) async fn join<T>(
     let (reply, answer) = oneshot::channel();
     let settled = Arc::new(AtomicBool::new(false));
     let member = Member { payload: payload(), deadline, reply, settled: Arc::clone(&settled) };
-    queue
-        .try_send(member)
-        .map_err(|_| Error::not_sent(ErrorKind::Overloaded, "the batch queue is full; nothing was sent"))?;
+    // Members whose callers have gone stay in the queue until a loop passes by, so it can be full for a moment.
+    match timeout_at(deadline, queue.send(member)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(gone(ErrorKind::Closed, &settled)),
+        Err(_) => return Err(gone(ErrorKind::Timeout, &settled)),
+    }
     match timeout_at(deadline, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(gone(ErrorKind::Closed, &settled)),

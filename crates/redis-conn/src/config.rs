@@ -8,10 +8,12 @@ use crate::credentials::{Credentials, CredentialsProvider};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::observe::{EndpointGate, Observer};
+use crate::reader::ReadFrom;
 #[cfg(feature = "sentinel")]
 use crate::sentinel::SentinelSettings;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
+use crate::wait::WriteConcern;
 
 /// Everything a [`Conn`](crate::Conn) is built from. Start with [`Config::from_url`] or [`Config::standalone`].
 #[derive(Clone)]
@@ -71,7 +73,7 @@ pub struct Config {
     pub health_interval: Duration,
     /// Told what happens on the connections. Default: none.
     pub observer: Option<Arc<dyn Observer>>,
-    /// Asked before each operation whether its endpoint may be used. Default: none.
+    /// Asked before each request whether its endpoint may be used. Default: none.
     pub gate: Option<Arc<dyn EndpointGate>>,
 }
 
@@ -150,41 +152,6 @@ pub struct Batching {
     pub concurrency: usize,
     /// Values from this size on travel on a connection of their own, never in a batch. Default: 64 KiB.
     pub large_value: usize,
-}
-
-/// Which node answers typed reads. Replicas lag behind, so they may answer with older values, even older than
-/// what the same caller wrote before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum ReadFrom {
-    /// The master.
-    #[default]
-    Master,
-    /// A healthy replica; the master while there is none, or when the replica fails to answer.
-    PreferReplica,
-    /// A healthy replica, and never the master while it is known as such.
-    Replica,
-}
-
-/// When a write counts as done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum WriteConcern {
-    /// When the master has answered. A failover may lose what it had not passed on yet.
-    #[default]
-    Fast,
-    /// When so many replicas have confirmed it, too (`WAIT`); otherwise the write fails with
-    /// [`ErrorKind::NotReplicated`](crate::ErrorKind::NotReplicated). Writes that come while one batch of them
-    /// waits are committed together in the next one.
-    ///
-    /// This narrows the loss in a failover and does not exclude it: Redis may promote a replica that is not among
-    /// those that confirmed.
-    Wait {
-        /// Replicas that have to confirm; at least 1.
-        replicas: u32,
-        /// How long to wait for them; at least 1 ms.
-        timeout: Duration,
-    },
 }
 
 /// The pool of dedicated connections, for blocking commands, `WATCH` and other exclusive work.

@@ -130,7 +130,7 @@ async fn check(link: &Link) -> Health {
     }
     let began = Instant::now();
     let deadline = began + link.setup.config.stall_timeout;
-    let answer = link.send(&redis::cmd("ROLE"), 0, deadline).await;
+    let answer = link.send_own(&redis::cmd("ROLE"), deadline).await;
     let latency = Some(began.elapsed());
     match answer {
         Ok(Value::ServerError(error)) => match crate::classify::server_error(&error).kind() {

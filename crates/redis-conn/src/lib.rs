@@ -40,9 +40,7 @@ mod url;
 mod wait;
 mod watch;
 
-pub use config::{
-    Backoff, Batching, Config, KeepAlive, Pooling, Protocol, ReadFrom, Servers, Tcp, WriteConcern,
-};
+pub use config::{Backoff, Batching, Config, KeepAlive, Pooling, Protocol, Servers, Tcp};
 pub use conn::Conn;
 pub use credentials::{Credentials, CredentialsProvider};
 pub use dedicated::Dedicated;
@@ -55,7 +53,9 @@ pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
 pub use options::{Condition, Expiry, SetOptions};
 pub use pool::PoolStats;
 pub use pubsub::{Notice, Subscription};
+pub use reader::ReadFrom;
 #[cfg(feature = "sentinel")]
 pub use sentinel::{AddressMap, SentinelSettings};
 #[cfg(feature = "tls")]
 pub use tls::{Identity, Pem, Tls};
+pub use wait::WriteConcern;

@@ -156,6 +156,13 @@ impl Link {
         self.exchange(&request, deadline, share).await
     }
 
+    /// Sends a request of this crate's own: past the limits, and past the gate.
+    pub(crate) async fn send_own<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
+        let share = Share { link: self, live: None, charge: self.budget.count_always() };
+        let live = self.live()?;
+        self.exchange_on(live, &request, deadline, share).await
+    }
+
     /// Takes a share of the in-flight budget, waiting in line for it if need be.
     ///
     /// # Errors
@@ -189,10 +196,24 @@ impl Link {
         &self,
         request: &R,
         deadline: Instant,
-        mut share: Share<'_>,
+        share: Share<'_>,
     ) -> Result<R::Reply> {
         let live = self.live()?;
         let permit = self.admit(&live.endpoint)?;
+        let result = self.exchange_on(live, request, deadline, share).await;
+        if let Some(permit) = permit {
+            permit.finish(&judged::<R>(&result));
+        }
+        result
+    }
+
+    async fn exchange_on<R: Request>(
+        &self,
+        live: Arc<Live>,
+        request: &R,
+        deadline: Instant,
+        mut share: Share<'_>,
+    ) -> Result<R::Reply> {
         let mut mux = live.mux.clone();
         let live = share.live.insert(live);
         let exchange = exchange(&mut mux, &live.traffic, request, deadline).await;
@@ -201,9 +222,6 @@ impl Link {
         }
         if exchange.is_settled {
             share.live = None;
-        }
-        if let Some(permit) = permit {
-            permit.finish(&judged::<R>(&exchange.result));
         }
         exchange.result
     }

@@ -51,8 +51,8 @@ pub enum BatchKind {
     Set,
 }
 
-/// Asked before each operation whether its endpoint may be used: the place for one circuit breaker an
-/// endpoint. It must neither block nor wait.
+/// Asked before each request whether its endpoint may be used: the place for one circuit breaker an endpoint. A
+/// pipeline and a batch are one request. It must neither block nor wait.
 pub trait EndpointGate: Send + Sync + 'static {
     /// `None` refuses the operation, which then fails with [`ErrorKind::Rejected`] and nothing sent.
     fn admit(&self, endpoint: &Endpoint) -> Option<Permit>;

@@ -4,12 +4,25 @@ use redis::Value;
 use tokio::time::Instant;
 
 use crate::batch::Batcher;
-use crate::config::ReadFrom;
 use crate::error::{Class, Error, Result};
 use crate::options::get_command;
 use crate::request::Request;
 use crate::setup::Setup;
 use crate::supervisor::Supervised;
+
+/// Which node answers typed reads. Replicas lag behind, so they may answer with older values, even older than
+/// what the same caller wrote before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ReadFrom {
+    /// The master.
+    #[default]
+    Master,
+    /// A healthy replica; the master while there is none, or when the replica fails to answer.
+    PreferReplica,
+    /// A healthy replica, and never the master while it is known as such.
+    Replica,
+}
 
 /// A supervised connection to a replica.
 pub(crate) struct Reader {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Backoff, Batching, Config, Pooling, Protocol, ReadFrom, Tcp, WriteConcern};
+use crate::config::{Backoff, Batching, Config, Pooling, Protocol, Tcp};
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::observe::{EndpointGate, Observer};
+use crate::reader::ReadFrom;
 #[cfg(feature = "sentinel")]
 use crate::sentinel::SentinelSettings;
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
+use crate::wait::WriteConcern;
 
 macro_rules! setters {
     ($($setter:ident: $field:ident, $type:ty;)*) => {

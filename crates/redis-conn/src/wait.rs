@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::batch::{Member, hand_out, join, next_batch};
 use crate::classify::server_error;
-use crate::config::{Config, WriteConcern};
+use crate::config::Config;
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::link::Link;
 use crate::reply;
@@ -23,6 +23,27 @@ use crate::supervisor::Supervised;
 
 /// Silence beyond the blocking time from which on the connection counts as stalled.
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// When a write counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WriteConcern {
+    /// When the master has answered. A failover may lose what it had not passed on yet.
+    #[default]
+    Fast,
+    /// When so many replicas have confirmed it, too (`WAIT`); otherwise the write fails with
+    /// [`ErrorKind::NotReplicated`](crate::ErrorKind::NotReplicated). Writes that come while one batch of them
+    /// waits are committed together in the next one.
+    ///
+    /// This narrows the loss in a failover and does not exclude it: Redis may promote a replica that is not among
+    /// those that confirmed.
+    Wait {
+        /// Replicas that have to confirm; at least 1.
+        replicas: u32,
+        /// How long to wait for them; at least 1 ms.
+        timeout: Duration,
+    },
+}
 
 /// The connection of writes under [`WriteConcern::Wait`], and the loop that commits them in groups.
 pub(crate) struct Committer {

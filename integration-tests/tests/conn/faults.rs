@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use integration_tests::proxy::{Fault, Proxy, Strike};
 use integration_tests::{Server, ServerConfig, eventually};
-use redis_conn::{Class, Conn, DownReason, ErrorKind, Event, Events, SetOptions, State};
+use redis_conn::{Backoff, Class, Conn, DownReason, ErrorKind, Event, Events, SetOptions, State};
 use tokio::time::Instant;
 
 use crate::support::{config, connect, patient, usable_again, within};
@@ -22,6 +22,12 @@ async fn next_down(events: &mut Events) -> DownReason {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), wait).await.expect("the connection is given up")
+}
+
+/// A handle with short pauses between attempts, for tests that lose hundreds of connections in a row.
+async fn quickly_back(proxy: &Proxy) -> Conn {
+    let backoff = Backoff { min: Duration::from_millis(2), max: Duration::from_millis(10) };
+    Conn::connect(config(&proxy.url()).with_backoff(backoff)).await.expect("connect")
 }
 
 async fn counter(server: &Server, key: &str) -> i64 {
@@ -143,8 +149,8 @@ async fn swallowed_replies_are_ambiguous_and_never_applied_twice() {
     let rounds = if crate::support::long() { 1000 } else { 100 };
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
-    let conn = connect(&proxy.url()).await;
-    let (mut ok, mut ambiguous) = (0, 0);
+    let conn = quickly_back(&proxy).await;
+    let (mut ok, mut ambiguous) = (0_i64, 0_i64);
     for round in 1..=rounds {
         proxy.strike(Strike::SwallowReply);
         match conn.run(redis::cmd("INCR").arg("n"), within(2000)).await {
@@ -159,14 +165,16 @@ async fn swallowed_replies_are_ambiguous_and_never_applied_twice() {
     }
     let applied = counter(&server, "n").await;
     println!("{rounds} swallowed replies: {ok} ok, {ambiguous} ambiguous, {applied} applied");
-    assert_eq!((applied, ambiguous), (rounds as i64, rounds));
+    assert!(ok <= applied && applied <= ok + ambiguous, "{ok} <= {applied} <= {ok} + {ambiguous}");
+    // Now and then a strike hits the answer to a health check instead.
+    assert!(ambiguous >= rounds as i64 * 9 / 10, "too few replies were swallowed to show anything");
 }
 
 #[tokio::test]
 async fn requests_lost_before_the_server_are_never_reported_as_done() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
-    let conn = connect(&proxy.url()).await;
+    let conn = quickly_back(&proxy).await;
     for _ in 0..50 {
         proxy.strike(Strike::DropRequest);
         let error = conn.run(redis::cmd("INCR").arg("n"), within(2000)).await.expect_err("lost");
@@ -181,7 +189,7 @@ async fn a_reply_cut_at_any_byte_is_an_error_and_never_a_partial_value() {
     let server = Server::start().await;
     server.command::<()>(redis::cmd("SET").arg("k").arg("0123456789")).await;
     let proxy = Proxy::start(server.address()).await;
-    let conn = connect(&proxy.url()).await;
+    let conn = quickly_back(&proxy).await;
     let whole = b"$10\r\n0123456789\r\n".len();
     for bytes in 1..whole {
         proxy.strike(Strike::CutAfter(bytes));
@@ -240,6 +248,7 @@ async fn what_is_still_queued_at_its_deadline_is_never_written() {
     let proxy = Proxy::start(server.address()).await;
     let narrow = config(&proxy.url()).with_max_in_flight(1).with_stall_timeout(30 * SECOND);
     let conn = Conn::connect(narrow).await.expect("a connection");
+    conn.health().expect("a node").wait_for(|health| health.role.is_some()).await.expect("checked");
     proxy.set_requests(Fault::Stuck);
     let sent = tokio::spawn({
         let conn = conn.clone();
@@ -280,6 +289,8 @@ async fn a_full_queue_refuses_and_an_empty_one_takes_all() {
     let narrow =
         config(&proxy.url()).with_max_in_flight(2).with_max_queued(3).with_stall_timeout(30 * SECOND);
     let conn = Conn::connect(narrow).await.expect("a connection");
+    // The first health check is over, so that the budget is all there.
+    conn.health().expect("a node").wait_for(|health| health.role.is_some()).await.expect("checked");
     proxy.set_replies(Fault::Stuck);
     let calls: Vec<_> = (0..20)
         .map(|_| {

@@ -7,4 +7,5 @@ mod ledger;
 mod notices;
 mod pool;
 mod replies;
+mod seams;
 mod support;
