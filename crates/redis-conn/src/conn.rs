@@ -188,7 +188,8 @@ impl Conn {
         self.topology.setup().dialer.reload_tls().await
     }
 
-    /// Closes all connections, of every clone; returns when they are closed. What is under way fails.
+    /// Closes the shared connections, for every clone, and the idle ones of the pool; returns when they are closed.
+    /// What is under way fails. Lent connections and subscriptions end when they are dropped.
     pub async fn close(&self) {
         self.topology.close().await;
     }

@@ -46,7 +46,7 @@ impl fmt::Display for Endpoint {
 /// failovers (Sentinel) answers with today's master.
 #[async_trait]
 pub(crate) trait EndpointSource: Send + Sync + 'static {
-    /// The endpoint to dial now. The supervisor bounds the time this may take by the dial timeout.
+    /// The endpoint to dial now; asked through `Setup::locate`, which bounds the time by the dial timeout.
     async fn locate(&self) -> Result<Arc<Endpoint>>;
 
     /// A number that grows whenever connections to earlier answers have to be closed at once.

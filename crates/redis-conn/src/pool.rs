@@ -182,7 +182,7 @@ impl Pool {
         drop(self.link.live()?);
         let setup = &self.link.setup;
         let epoch = setup.epoch();
-        let endpoint = setup.source.locate().await?;
+        let endpoint = setup.locate().await?;
         let dialed = setup.dialer.dial(&endpoint).await?;
         setup.source.verify(&endpoint, &dialed.server)?;
         self.counts.opened.fetch_add(1, Ordering::Relaxed);

@@ -140,7 +140,7 @@ impl Drop for Subscription {
 }
 
 async fn connect(setup: &Setup) -> Result<PubSub> {
-    let endpoint = setup.source.locate().await?;
+    let endpoint = setup.locate().await?;
     let (stream, credentials) = setup.dialer.open_raw(&endpoint).await?;
     // Channels are not bound to a database, so none is selected.
     let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();

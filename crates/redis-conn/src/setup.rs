@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::broadcast;
+use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::dial::Dialer;
-use crate::endpoint::EndpointSource;
+use crate::endpoint::{Endpoint, EndpointSource};
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::observe::Observer;
 
@@ -32,6 +34,19 @@ impl Setup {
             events: broadcast::Sender::new(EVENT_BACKLOG),
             epoch: AtomicU64::new(1),
         })
+    }
+
+    /// The endpoint to dial now, found within the dial timeout.
+    ///
+    /// # Errors
+    /// What the source answered, or `Timeout`.
+    pub(crate) async fn locate(&self) -> Result<Arc<Endpoint>> {
+        match timeout(self.config.dial_timeout, self.source.locate()).await {
+            Ok(located) => located,
+            Err(_) => {
+                Err(Error::not_sent(ErrorKind::Timeout, "the server was not found within dial_timeout"))
+            }
+        }
     }
 
     /// The present epoch: connections of an earlier one are not to be used for new work.

@@ -133,11 +133,7 @@ async fn keep_connected(link: &Link) {
 async fn establish(link: &Link) -> Result<(Arc<Live>, Driver), Failure> {
     let setup = &link.setup;
     let began = Instant::now();
-    let located = timeout(setup.config.dial_timeout, setup.source.locate()).await;
-    let endpoint = match located {
-        Ok(located) => located.map_err(Failure::nowhere)?,
-        Err(_) => return Err(Failure::nowhere(Error::not_sent(ErrorKind::Timeout, "finding the server"))),
-    };
+    let endpoint = setup.locate().await.map_err(Failure::nowhere)?;
     let epoch = setup.epoch();
     let dialed = setup.dialer.dial(&endpoint).await.map_err(|error| Failure::at(&endpoint, error))?;
     setup.source.verify(&endpoint, &dialed.server).map_err(|error| Failure::at(&endpoint, error))?;
