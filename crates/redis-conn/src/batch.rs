@@ -33,10 +33,10 @@ pub(crate) struct Batcher {
 }
 
 /// One operation in a queue.
-struct Member<T> {
-    payload: T,
+pub(crate) struct Member<T> {
+    pub(crate) payload: T,
     deadline: Instant,
-    reply: oneshot::Sender<Result<Value>>,
+    pub(crate) reply: oneshot::Sender<Result<Value>>,
     /// Set by whoever is first: the loop that sends it, or the caller who gives it up unsent.
     settled: Arc<AtomicBool>,
 }
@@ -67,37 +67,38 @@ impl Batcher {
 
     /// Reads one string with others.
     pub(crate) async fn get(&self, key: &[u8], deadline: Instant) -> Result<Value> {
-        self.join(&self.reads, key.len(), || key.to_vec(), deadline).await
+        join(&self.link, &self.reads, key.len(), || key.to_vec(), deadline).await
     }
 
     /// Sends one write with others.
     pub(crate) async fn set(&self, command: Cmd, bytes: usize, deadline: Instant) -> Result<Value> {
-        self.join(&self.writes, bytes, || command, deadline).await
+        join(&self.link, &self.writes, bytes, || command, deadline).await
     }
+}
 
-    async fn join<T>(
-        &self,
-        queue: &mpsc::Sender<Member<T>>,
-        bytes: usize,
-        payload: impl FnOnce() -> T,
-        deadline: Instant,
-    ) -> Result<Value> {
-        drop(self.link.live()?);
-        let _share = self.link.charge(bytes, deadline).await?;
-        let (reply, answer) = oneshot::channel();
-        let settled = Arc::new(AtomicBool::new(false));
-        let member = Member { payload: payload(), deadline, reply, settled: Arc::clone(&settled) };
-        // Members whose callers have gone stay in the queue until a loop passes by, so it can be full for a moment.
-        match timeout_at(deadline, queue.send(member)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(gone(ErrorKind::Closed, &settled)),
-            Err(_) => return Err(gone(ErrorKind::Timeout, &settled)),
-        }
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(gone(ErrorKind::Closed, &settled)),
-            Err(_) => Err(gone(ErrorKind::Timeout, &settled)),
-        }
+/// Puts an operation into a queue and waits for its answer.
+pub(crate) async fn join<T>(
+    link: &Link,
+    queue: &mpsc::Sender<Member<T>>,
+    bytes: usize,
+    payload: impl FnOnce() -> T,
+    deadline: Instant,
+) -> Result<Value> {
+    drop(link.live()?);
+    let _share = link.charge(bytes, deadline).await?;
+    let (reply, answer) = oneshot::channel();
+    let settled = Arc::new(AtomicBool::new(false));
+    let member = Member { payload: payload(), deadline, reply, settled: Arc::clone(&settled) };
+    // Members whose callers have gone stay in the queue until a loop passes by, so it can be full for a moment.
+    match timeout_at(deadline, queue.send(member)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => return Err(gone(ErrorKind::Closed, &settled)),
+        Err(_) => return Err(gone(ErrorKind::Timeout, &settled)),
+    }
+    match timeout_at(deadline, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(gone(ErrorKind::Closed, &settled)),
+        Err(_) => Err(gone(ErrorKind::Timeout, &settled)),
     }
 }
 
@@ -141,7 +142,7 @@ async fn write_loop(link: Arc<Link>, queue: Arc<Mutex<mpsc::Receiver<Member<Cmd>
 
 /// Takes all that waits and may still be sent, and says when the last of it is due; `None` when there will be
 /// no more.
-async fn next_batch<T>(
+pub(crate) async fn next_batch<T>(
     link: &Link,
     queue: &Mutex<mpsc::Receiver<Member<T>>>,
     members: &mut Vec<Member<T>>,
@@ -163,7 +164,7 @@ async fn next_batch<T>(
     }
 }
 
-fn hand_out<T>(members: &mut Vec<Member<T>>, outcome: Result<Vec<Value>>) {
+pub(crate) fn hand_out<T>(members: &mut Vec<Member<T>>, outcome: Result<Vec<Value>>) {
     match outcome {
         Ok(values) if values.len() == members.len() => {
             for (member, value) in members.drain(..).zip(values) {

@@ -8,6 +8,11 @@ use crate::credentials::{Credentials, CredentialsProvider};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::observe::{EndpointGate, Observer};
+use crate::reader::ReadFrom;
+use crate::sentinel::SentinelSettings;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
+use crate::wait::WriteConcern;
 
 /// Everything a [`Conn`](crate::Conn) is built from. Start with [`Config::from_url`] or [`Config::standalone`].
 #[derive(Clone)]
@@ -20,6 +25,11 @@ pub struct Config {
     /// Credentials that rotate; asked before every connection attempt and preferred over
     /// [`credentials`](Self::credentials). Default: none.
     pub credentials_provider: Option<Arc<dyn CredentialsProvider>>,
+    /// TLS to the servers. Default: none, plain TCP; [`Tls::default`] for `rediss` URLs.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
+    /// How to talk to sentinels, for [`Servers::Sentinel`]. Default: see [`SentinelSettings`].
+    pub sentinel: SentinelSettings,
     /// Database number. Default: 0.
     pub db: u32,
     /// RESP version. Default: [`Protocol::Auto`].
@@ -53,6 +63,11 @@ pub struct Config {
     pub max_queued: usize,
     /// Batching of typed operations. Default: see [`Batching`].
     pub batching: Batching,
+    /// Which node answers [`Conn::get`](crate::Conn::get), behind Sentinel. Default: [`ReadFrom::Master`].
+    pub read_from: ReadFrom,
+    /// When a write counts as done, for [`Conn::set`](crate::Conn::set) and [`Conn::write`](crate::Conn::write);
+    /// a cluster offers [`WriteConcern::Fast`] only. Default: [`WriteConcern::Fast`].
+    pub write_concern: WriteConcern,
     /// The pool of dedicated connections. Default: see [`Pooling`].
     pub pool: Pooling,
     /// How often the health of the server is checked. Default: 5 s.
@@ -204,9 +219,13 @@ impl Config {
     /// Reads a URL:
     ///
     /// - `redis://[[user]:password@]host[:port][/db]`
+    /// - `rediss://...`, the same over TLS
     /// - `redis+unix:///path/to/socket[?db=N]` (also `redis-unix:` and `unix:`)
+    /// - `redis+sentinel://[[user:]password@]host1[:port],host2[:port]/service[/db]`, where user and password are
+    ///   those of the master; `rediss+sentinel://` for TLS to the sentinels and to the master
     ///
-    /// with the query parameters `db`, `user`, `password`, `protocol` (`resp2` or `resp3`) and `client_name`.
+    /// with the query parameters `db`, `user`, `password`, `protocol` (`resp2` or `resp3`) and `client_name`,
+    /// and for sentinels `sentinel_user` and `sentinel_password`.
     /// User and password are percent-decoded. The default port is 6379.
     ///
     /// # Errors
@@ -221,6 +240,9 @@ impl Config {
             servers,
             credentials: None,
             credentials_provider: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            sentinel: SentinelSettings::default(),
             db: 0,
             protocol: Protocol::Auto,
             client_name: None,
@@ -235,6 +257,8 @@ impl Config {
             max_in_flight_bytes: 64 << 20,
             max_queued: 16384,
             batching: Batching::default(),
+            read_from: ReadFrom::Master,
+            write_concern: WriteConcern::Fast,
             pool: Pooling::default(),
             health_interval: Duration::from_secs(5),
             observer: None,
@@ -284,7 +308,20 @@ impl Config {
             self.client_name.as_ref().is_none_or(printable),
             "client_name",
             "must be printable ASCII, no spaces",
-        )
+        )?;
+        let has_replicas =
+            self.read_from == ReadFrom::Master || matches!(self.servers, Servers::Sentinel { .. });
+        demand(has_replicas, "read_from", "must be Master except behind Sentinel")?;
+        if let WriteConcern::Wait { replicas, timeout } = self.write_concern {
+            let offered = !matches!(self.servers, Servers::Cluster { .. });
+            demand(offered, "write_concern", "must be Fast on a cluster")?;
+            demand(replicas > 0, "write_concern.replicas", "must not be zero")?;
+            demand(timeout >= Duration::from_millis(1), "write_concern.timeout", "must not be below 1 ms")?;
+        }
+        #[cfg(feature = "tls")]
+        self.tls.as_ref().map_or(Ok(()), Tls::validate)?;
+        self.sentinel.validate()?;
+        Ok(())
     }
 }
 
@@ -294,7 +331,11 @@ fn demand(holds: bool, setting: &'static str, rule: &'static str) -> Result<()> 
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
+        let mut debug = f.debug_struct("Config");
+        #[cfg(feature = "tls")]
+        debug.field("tls", &self.tls);
+        debug.field("sentinel", &self.sentinel);
+        debug
             .field("servers", &self.servers)
             .field("credentials", &self.credentials)
             .field("credentials_provider", &self.credentials_provider.is_some())
@@ -312,6 +353,8 @@ impl fmt::Debug for Config {
             .field("max_in_flight_bytes", &self.max_in_flight_bytes)
             .field("max_queued", &self.max_queued)
             .field("batching", &self.batching)
+            .field("read_from", &self.read_from)
+            .field("write_concern", &self.write_concern)
             .field("pool", &self.pool)
             .field("health_interval", &self.health_interval)
             .field("observer", &self.observer.is_some())

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 use crate::config::{Config, Servers};
 use crate::dedicated::Dedicated;
-use crate::endpoint::FixedEndpoint;
+use crate::endpoint::{EndpointSource, FixedEndpoint};
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::{Events, State};
 use crate::guard::refuse_stateful;
@@ -21,6 +21,7 @@ use crate::pool::PoolStats;
 use crate::pubsub::Subscription;
 use crate::reply;
 use crate::request::Piped;
+use crate::sentinel::SentinelSource;
 use crate::setup::Setup;
 use crate::topology::{Replies, Topology};
 
@@ -42,23 +43,19 @@ impl Conn {
     pub async fn connect(config: Config) -> Result<Self> {
         config.validate()?;
         let deadline = Instant::now() + config.connect_timeout;
-        let topology: Arc<dyn Topology> = match config.servers.clone() {
-            Servers::Standalone(endpoint) => {
-                let source = Arc::new(FixedEndpoint::new(endpoint));
-                let node = Node::start(Setup::new(Arc::new(config), source));
-                node.ready(deadline).await?;
-                Arc::new(node)
+        let source: Arc<dyn EndpointSource> = match &config.servers {
+            Servers::Standalone(endpoint) => Arc::new(FixedEndpoint::new(endpoint.clone())),
+            Servers::Sentinel { sentinels, service } => {
+                Arc::new(SentinelSource::start(&config, sentinels, service))
             }
-            Servers::Cluster { seeds } => Arc::new(Cluster::connect(config, &seeds, deadline).await?),
-            _ => {
-                return Err(Error::new(
-                    ErrorKind::Unsupported,
-                    Class::Fatal,
-                    "this build lacks the topology",
-                ));
+            Servers::Cluster { seeds } => {
+                let seeds = seeds.clone();
+                return Ok(Self { topology: Arc::new(Cluster::connect(config, &seeds, deadline).await?) });
             }
         };
-        Ok(Self { topology })
+        let node = Node::start(Setup::new(Arc::new(config), source));
+        node.ready(deadline).await?;
+        Ok(Self { topology: Arc::new(node) })
     }
 
     /// Sends a command and waits for its answer, at most until `deadline`.
@@ -102,7 +99,8 @@ impl Conn {
     /// did not hold. Under load it shares a request with other writes.
     ///
     /// # Errors
-    /// `InvalidInput` for a time to live below 1 ms; otherwise as [`run`](Self::run).
+    /// `InvalidInput` for a time to live below 1 ms; `NotReplicated` when the configured
+    /// [`WriteConcern`](crate::WriteConcern) is not met; otherwise as [`run`](Self::run).
     pub async fn set(
         &self,
         key: &[u8],
@@ -115,6 +113,20 @@ impl Conn {
             Some(node) => node.set(key, value, options, deadline).await,
             None => self.topology.set(key, value, options, deadline).await,
         }
+    }
+
+    /// Sends a command that writes, under the configured [`WriteConcern`](crate::WriteConcern). With
+    /// [`WriteConcern::Fast`](crate::WriteConcern::Fast) that is [`run`](Self::run).
+    ///
+    /// # Errors
+    /// `NotReplicated` when too few replicas confirmed the write, which the master then has; otherwise as
+    /// [`run`](Self::run).
+    pub async fn write(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
+        refuse_stateful(command)?;
+        reply::value(match self.topology.single() {
+            Some(node) => node.write(command, deadline).await?,
+            None => self.topology.send(command, deadline).await?,
+        })
     }
 
     /// Lends a connection of its own from the pool, for blocking commands, `WATCH` and other exclusive work.
@@ -163,6 +175,16 @@ impl Conn {
     /// The settings it was built from.
     pub fn config(&self) -> &Config {
         &self.topology.setup().config
+    }
+
+    /// Reads the TLS certificates and key of the connections to the servers again, for connections from now on.
+    /// That also happens by itself, see [`Tls`](crate::Tls). Does nothing without TLS.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when they cannot be used; the last good ones stay in use.
+    #[cfg(feature = "tls")]
+    pub async fn reload_tls(&self) -> Result<()> {
+        self.topology.setup().dialer.reload_tls().await
     }
 
     /// Closes the shared connections, for every clone, and the idle ones of the pool; returns when they are closed.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::watch;
 
 use crate::error::Result;
 
@@ -52,6 +53,15 @@ pub trait CredentialsProvider: Send + Sync + 'static {
     /// Whatever keeps the provider from answering; it becomes the source of the attempt's error, so keep
     /// secrets out of it. The attempt is repeated later.
     async fn credentials(&self) -> Result<Option<Credentials>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// A counter that grows with every rotation. Connections that stand are then authenticated anew with what
+    /// [`credentials`](Self::credentials) answers, without a reconnect: needed where a server ends or limits
+    /// sessions whose credentials have run out. Until the server accepts the new ones they stay authenticated as
+    /// they were, and it is tried again every second. Default: `None`, rotation is noticed by new connections
+    /// only.
+    fn rotations(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }
 
 /// The provider behind credentials that never change.

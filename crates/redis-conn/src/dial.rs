@@ -10,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisConnectionInfo};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -19,6 +20,8 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handshake::{ServerInfo, handshake};
 use crate::stream::{BoxStream, Traffic, Watched};
+#[cfg(feature = "tls")]
+use crate::tls::{TlsConnector, explain};
 
 /// Room in the driver's channel beyond the in-flight budget: batches and our own probes.
 const OWN_REQUESTS: usize = 256;
@@ -27,6 +30,8 @@ const OWN_REQUESTS: usize = 256;
 pub(crate) struct Dialer {
     config: Arc<Config>,
     credentials: Arc<dyn CredentialsProvider>,
+    #[cfg(feature = "tls")]
+    tls: Option<TlsConnector>,
 }
 
 /// A connection whose handshake succeeded.
@@ -68,13 +73,18 @@ impl Dialer {
             .credentials_provider
             .clone()
             .unwrap_or_else(|| Arc::new(FixedCredentials(config.credentials.clone())));
-        Self { config, credentials }
+        Self {
+            #[cfg(feature = "tls")]
+            tls: config.tls.clone().map(TlsConnector::new),
+            config,
+            credentials,
+        }
     }
 
     /// Dials `endpoint` and runs the handshake, all within the dial timeout.
     ///
     /// # Errors
-    /// `Timeout`, `Unavailable`, `Auth`, `Denied`, `InvalidConfig` (no such database), `Protocol`.
+    /// `Timeout`, `Unavailable`, `Tls`, `Auth`, `Denied`, `InvalidConfig` (no such database), `Protocol`.
     pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Dialed> {
         self.bounded(async {
             let stream = self.open(endpoint).await?;
@@ -92,6 +102,9 @@ impl Dialer {
 
     async fn bounded<T>(&self, dialing: impl Future<Output = Result<T>>) -> Result<T> {
         match timeout(self.config.dial_timeout, dialing).await {
+            #[cfg(feature = "tls")]
+            Ok(outcome) => outcome.map_err(explain),
+            #[cfg(not(feature = "tls"))]
             Ok(outcome) => outcome,
             Err(_) => Err(Error::not_sent(ErrorKind::Timeout, "no connection within dial_timeout")),
         }
@@ -116,7 +129,12 @@ impl Dialer {
         Ok(Dialed { mux, traffic, server, driver })
     }
 
-    async fn ask_credentials(&self) -> Result<Option<Credentials>> {
+    /// Grows when the credentials have changed; `None` when they do not.
+    pub(crate) fn rotations(&self) -> Option<watch::Receiver<u64>> {
+        self.credentials.rotations()
+    }
+
+    pub(crate) async fn ask_credentials(&self) -> Result<Option<Credentials>> {
         self.credentials.credentials().await.map_err(|cause| {
             Error::not_sent(ErrorKind::Auth, "the credentials provider failed").with_cause(cause)
         })
@@ -131,10 +149,24 @@ impl Dialer {
                 UnixStream::connect(path).await.map(|stream| Box::new(stream) as BoxStream)
             }
         };
-        opened.map_err(|cause| {
+        let stream = opened.map_err(|cause| {
             Error::not_sent(ErrorKind::Unavailable, format!("cannot connect to {endpoint}"))
                 .with_source(cause)
-        })
+        })?;
+        #[cfg(feature = "tls")]
+        if let (Some(tls), Endpoint::Tcp { host, .. }) = (&self.tls, endpoint) {
+            return tls.connect(host, stream).await;
+        }
+        Ok(stream)
+    }
+
+    /// Reads the TLS certificates again.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn reload_tls(&self) -> Result<()> {
+        match &self.tls {
+            Some(tls) => tls.reload().await,
+            None => Ok(()),
+        }
     }
 }
 

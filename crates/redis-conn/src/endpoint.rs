@@ -52,6 +52,11 @@ pub(crate) trait EndpointSource: Send + Sync + 'static {
     /// A number that grows whenever connections to earlier answers have to be closed at once.
     fn generation(&self) -> watch::Receiver<u64>;
 
+    /// Where to read from beside it, if that is known.
+    fn replicas(&self) -> Option<Arc<dyn EndpointSource>> {
+        None
+    }
+
     /// Whether what answered at the endpoint is what was looked for (its role, say).
     fn verify(&self, endpoint: &Endpoint, server: &ServerInfo) -> Result<()>;
 }

@@ -42,6 +42,9 @@ pub enum ErrorKind {
     Overloaded,
     /// The endpoint gate (a circuit breaker, say) did not admit the operation.
     Rejected,
+    /// TLS failed: a certificate on either side, or no common protocol. Correct the certificates; the context
+    /// says which.
+    Tls,
     /// The server does not accept the credentials. Correct or rotate them.
     Auth,
     /// The user may not do this. Extend its ACL rules.
@@ -54,6 +57,9 @@ pub enum ErrorKind {
     Redirected,
     /// The server is out of memory or cannot persist, and refuses writes. An operator has to act.
     ServerFull,
+    /// The master has the write, but fewer replicas than [`WriteConcern::Wait`](crate::WriteConcern) asks for
+    /// confirmed it in time: a failover may lose it. Wait for replicas, and repeat what can be repeated.
+    NotReplicated,
     /// The key holds a value of another type.
     WrongType,
     /// The script is not known to the server. Load it, or send its source.
@@ -165,6 +171,12 @@ impl Error {
         self
     }
 
+    /// The same failure of something else than the operation itself, which may have run.
+    pub(crate) fn made_ambiguous(mut self) -> Self {
+        self.0.class = Class::Ambiguous;
+        self
+    }
+
     pub(crate) fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
         self.0.code = Some(code.into());
         self
@@ -221,12 +233,14 @@ impl ErrorKind {
             Self::Timeout => "the deadline passed",
             Self::Overloaded => "too much in flight",
             Self::Rejected => "not admitted to the endpoint",
+            Self::Tls => "TLS failed",
             Self::Auth => "the server does not accept the credentials",
             Self::Denied => "the user may not do this",
             Self::NotReady => "the server is not ready",
             Self::ReadOnly => "the node is read-only",
             Self::Redirected => "another node serves this key",
             Self::ServerFull => "the server refuses writes",
+            Self::NotReplicated => "too few replicas have the write",
             Self::WrongType => "the key holds another type",
             Self::NoScript => "the script is not loaded",
             Self::Aborted => "the transaction was aborted",

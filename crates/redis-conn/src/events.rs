@@ -69,6 +69,11 @@ pub enum Event {
         /// Why.
         reason: DownReason,
     },
+    /// A connection that stands was authenticated with rotated credentials.
+    Reauthenticated {
+        /// With which server.
+        endpoint: Arc<Endpoint>,
+    },
 }
 
 /// A subscription to [`Event`]s. A slow reader misses the oldest ones (`RecvError::Lagged`) and holds nobody up.

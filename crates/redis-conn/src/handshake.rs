@@ -94,7 +94,7 @@ fn hello(config: &Config, credentials: Option<&Credentials>) -> Cmd {
     hello
 }
 
-fn auth(credentials: &Credentials) -> Cmd {
+pub(crate) fn auth(credentials: &Credentials) -> Cmd {
     let mut auth = redis::cmd("AUTH");
     if let Some(user) = credentials.expose_user() {
         auth.arg(user);

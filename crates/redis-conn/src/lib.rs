@@ -27,18 +27,24 @@ mod observe;
 mod options;
 mod pool;
 mod pubsub;
+mod reader;
+mod reauth;
 mod reply;
 mod request;
 mod routing;
 mod scan;
+mod sentinel;
 mod setters;
 mod setup;
 mod shards;
 mod slots;
 mod stream;
 mod supervisor;
+#[cfg(feature = "tls")]
+mod tls;
 mod topology;
 mod url;
+mod wait;
 mod watch;
 
 pub use config::{Backoff, Batching, Config, KeepAlive, Pooling, Protocol, Servers, Tcp};
@@ -54,4 +60,9 @@ pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
 pub use options::{Condition, Expiry, SetOptions};
 pub use pool::PoolStats;
 pub use pubsub::{Notice, Subscription};
+pub use reader::ReadFrom;
 pub use scan::{Scan, ScanOptions};
+pub use sentinel::{AddressMap, SentinelSettings};
+#[cfg(feature = "tls")]
+pub use tls::{Identity, Pem, Tls};
+pub use wait::WriteConcern;

@@ -13,10 +13,12 @@ use crate::health::HealthCheck;
 use crate::link::Link;
 use crate::options::{SetOptions, get_command};
 use crate::pool::Pool;
+use crate::reader::Reader;
 use crate::reply;
 use crate::request::Request;
 use crate::setup::Setup;
 use crate::supervisor::Supervised;
+use crate::wait::Committer;
 
 /// The server at an endpoint source, reached over a supervised shared connection, and a second one for large
 /// values.
@@ -24,6 +26,10 @@ pub(crate) struct Node {
     setup: Arc<Setup>,
     main: Supervised,
     batcher: Option<Batcher>,
+    /// For typed reads from a replica.
+    reader: Option<Reader>,
+    /// For writes that replicas have to confirm.
+    committer: Option<Committer>,
     pool: Arc<Pool>,
     health: HealthCheck,
     /// Opened by the first large value, so that those never stand before small ones.
@@ -37,11 +43,19 @@ impl Node {
         let batcher = Batcher::start(&main.link);
         let pool = Pool::start(&main.link);
         let health = HealthCheck::start(&main.link);
-        Self { setup, main, batcher, pool, health, large: OnceLock::new() }
+        let reader = Reader::start(&setup);
+        let committer = Committer::start(&setup);
+        Self { setup, main, batcher, reader, committer, pool, health, large: OnceLock::new() }
     }
 
     pub(crate) async fn ready(&self, deadline: Instant) -> Result<()> {
         self.main.ready(deadline).await?;
+        if let Some(reader) = &self.reader {
+            reader.ready(deadline).await?;
+        }
+        if let Some(committer) = &self.committer {
+            committer.ready(deadline).await?;
+        }
         let warm = timeout_at(deadline, self.pool.warm()).await;
         warm.unwrap_or_else(|_| Err(Error::not_sent(ErrorKind::Timeout, "opening pool.min connections")))
     }
@@ -85,6 +99,11 @@ impl Node {
     }
 
     pub(crate) async fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {
+        if let Some(reader) = &self.reader
+            && let Some(answer) = reader.get(key, deadline).await
+        {
+            return reply::bytes(answer?);
+        }
         reply::bytes(match self.batcher_if_due(key.len()) {
             Some(batcher) => batcher.get(key, deadline).await?,
             None => self.send(&get_command(key), deadline).await?,
@@ -99,15 +118,30 @@ impl Node {
         deadline: Instant,
     ) -> Result<bool> {
         let (command, bytes) = (options.command(key, value), key.len() + value.len());
-        reply::written(match self.batcher_if_due(bytes) {
-            Some(batcher) => batcher.set(command, bytes, deadline).await?,
-            None => self.send(&command, deadline).await?,
+        reply::written(match (&self.committer, self.batcher_if_due(bytes)) {
+            (Some(committer), _) => committer.write(command, bytes, deadline).await?,
+            (None, Some(batcher)) => batcher.set(command, bytes, deadline).await?,
+            (None, None) => self.send(&command, deadline).await?,
         })
+    }
+
+    /// Sends a write under the configured write concern. Error replies come back as data.
+    pub(crate) async fn write(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
+        match &self.committer {
+            Some(committer) => committer.write(command.clone(), command.bytes(), deadline).await,
+            None => self.send(command, deadline).await,
+        }
     }
 
     pub(crate) async fn close(&self) {
         self.pool.close();
         self.main.stop().await;
+        if let Some(reader) = &self.reader {
+            reader.stop().await;
+        }
+        if let Some(committer) = &self.committer {
+            committer.stop().await;
+        }
         if let Some(large) = self.large.get() {
             large.stop().await;
         }

@@ -6,6 +6,11 @@ use std::time::Duration;
 use crate::config::{Backoff, Batching, Config, Pooling, Protocol, Tcp};
 use crate::credentials::{Credentials, CredentialsProvider};
 use crate::observe::{EndpointGate, Observer};
+use crate::reader::ReadFrom;
+use crate::sentinel::SentinelSettings;
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
+use crate::wait::WriteConcern;
 
 macro_rules! setters {
     ($($setter:ident: $field:ident, $type:ty;)*) => {
@@ -20,6 +25,15 @@ macro_rules! setters {
             )*
         }
     };
+}
+
+#[cfg(feature = "tls")]
+setters! {
+    with_tls: tls, Tls;
+}
+
+setters! {
+    with_sentinel: sentinel, SentinelSettings;
 }
 
 setters! {
@@ -38,6 +52,8 @@ setters! {
     with_max_in_flight_bytes: max_in_flight_bytes, usize;
     with_max_queued: max_queued, usize;
     with_batching: batching, Batching;
+    with_read_from: read_from, ReadFrom;
+    with_write_concern: write_concern, WriteConcern;
     with_pool: pool, Pooling;
     with_health_interval: health_interval, Duration;
     with_observer: observer, Arc<dyn Observer>;

@@ -82,6 +82,7 @@ fn is_final(failure: &Error) -> bool {
     matches!(
         failure.kind(),
         ErrorKind::InvalidConfig
+            | ErrorKind::Tls
             | ErrorKind::Auth
             | ErrorKind::Denied
             | ErrorKind::Unsupported
@@ -103,7 +104,13 @@ async fn keep_connected(link: &Link) {
     let mut schedule = Schedule::new(link.setup.config.backoff);
     let mut watch = Watch::new(link);
     loop {
-        match establish(link, &mut watch).await {
+        watch.acknowledge_switch();
+        let attempt = tokio::select! {
+            attempt = establish(link) => attempt,
+            // Another master while this one is being dialled: what is under way is dropped.
+            () = watch.switched() => continue,
+        };
+        match attempt {
             Ok((live, mut driver)) => {
                 let since = Instant::now();
                 publish(link, &live);
@@ -123,9 +130,8 @@ async fn keep_connected(link: &Link) {
     }
 }
 
-async fn establish(link: &Link, watch: &mut Watch<'_>) -> Result<(Arc<Live>, Driver), Failure> {
+async fn establish(link: &Link) -> Result<(Arc<Live>, Driver), Failure> {
     let setup = &link.setup;
-    watch.acknowledge_switch();
     let began = Instant::now();
     let endpoint = setup.locate().await.map_err(Failure::nowhere)?;
     let epoch = setup.epoch();

@@ -6,6 +6,8 @@ use crate::config::{Config, Protocol, Servers};
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::error::{Class, Error, ErrorKind, Result};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
 
 const DEFAULT_PORT: u16 = 6379;
 const DEFAULT_SENTINEL_PORT: u16 = 26379;
@@ -20,15 +22,27 @@ pub(crate) fn parse(url: &str) -> Result<Config> {
         "redis+unix" | "redis-unix" | "unix" => parse_unix(rest)?,
         "redis+sentinel" => parse_sentinel(rest)?,
         "redis+cluster" => parse_cluster(rest)?,
-        "rediss" => return Err(unsupported("rediss://")),
+        "rediss" => over_tls(parse_standalone(rest)?)?,
+        "rediss+sentinel" => over_tls(parse_sentinel(rest)?)?,
+        "rediss+cluster" => over_tls(parse_cluster(rest)?)?,
         _ => return Err(wrong("has an unknown scheme")),
     };
     apply_query(&mut config, query)?;
-    match config.servers {
-        Servers::Standalone(_) => Ok(config),
-        Servers::Sentinel { .. } => Err(unsupported("redis+sentinel://")),
-        Servers::Cluster { .. } => Ok(config),
+    Ok(config)
+}
+
+#[cfg(feature = "tls")]
+fn over_tls(mut config: Config) -> Result<Config> {
+    config.tls = Some(Tls::default());
+    if matches!(config.servers, Servers::Sentinel { .. }) {
+        config.sentinel.tls = Some(Tls::default());
     }
+    Ok(config)
+}
+
+#[cfg(not(feature = "tls"))]
+fn over_tls(_: Config) -> Result<Config> {
+    Err(unsupported("rediss"))
 }
 
 fn parse_standalone(rest: &str) -> Result<Config> {
@@ -142,6 +156,7 @@ fn parse_db(path: &str) -> Result<u32> {
 
 fn apply_query(config: &mut Config, query: &str) -> Result<()> {
     let (mut user, mut password) = (None, None);
+    let (mut sentinel_user, mut sentinel_password) = (None, None);
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = percent_decode(value)?;
@@ -151,16 +166,27 @@ fn apply_query(config: &mut Config, query: &str) -> Result<()> {
             "pass" | "password" => password = Some(value),
             "client_name" => config.client_name = Some(value),
             "protocol" => config.protocol = parse_protocol(&value)?,
+            "sentinel_user" => sentinel_user = Some(value),
+            "sentinel_password" => sentinel_password = Some(value),
             _ => return Err(wrong("has an unknown query parameter")),
         }
     }
-    match (user, password) {
-        (Some(user), Some(password)) => config.credentials = Some(Credentials::user(user, password)),
-        (None, Some(password)) => config.credentials = Some(Credentials::password(password)),
-        (Some(_), None) => return Err(wrong("has a user without a password")),
-        (None, None) => {}
+    if let Some(credentials) = login(user, password)? {
+        config.credentials = Some(credentials);
+    }
+    if let Some(credentials) = login(sentinel_user, sentinel_password)? {
+        config.sentinel.credentials = Some(credentials);
     }
     Ok(())
+}
+
+fn login(user: Option<String>, password: Option<String>) -> Result<Option<Credentials>> {
+    match (user, password) {
+        (Some(user), Some(password)) => Ok(Some(Credentials::user(user, password))),
+        (None, Some(password)) => Ok(Some(Credentials::password(password))),
+        (Some(_), None) => Err(wrong("has a user without a password")),
+        (None, None) => Ok(None),
+    }
 }
 
 fn parse_protocol(value: &str) -> Result<Protocol> {
@@ -197,6 +223,7 @@ fn wrong(what: &'static str) -> Error {
     Error::invalid(format!("the URL {what}"))
 }
 
+#[cfg(not(feature = "tls"))]
 fn unsupported(scheme: &'static str) -> Error {
     Error::new(ErrorKind::Unsupported, Class::Fatal, format!("{scheme} URLs"))
 }

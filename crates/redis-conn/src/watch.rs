@@ -1,6 +1,6 @@
 //! Watches an established connection for the reasons to replace it.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use redis::{RedisResult, Value};
@@ -13,6 +13,7 @@ use crate::dial::Driver;
 use crate::events::DownReason;
 use crate::handshake::Role;
 use crate::link::{Link, Live};
+use crate::reauth::follow_rotations;
 
 /// A former master that answers `READONLY` is left, for another look at where the endpoint leads, at most this
 /// often; a node that was a replica from the start, so that another look hardly helps, at most as often as below.
@@ -53,6 +54,7 @@ impl<'a> Watch<'a> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stall = Stall::new(live);
         let mut probe = Probe::default();
+        let mut rotations = pin!(follow_rotations(&link.setup, live));
         loop {
             tokio::select! {
                 () = driver.ended() => return DownReason::Lost,
@@ -62,6 +64,7 @@ impl<'a> Watch<'a> {
                     Trouble::WrongRole if self.may_leave_role(live) => return DownReason::WrongRole,
                     Trouble::WrongRole => {}
                 },
+                never = &mut rotations => match never {},
                 _ = tick.tick() => if stall.is_over(link, live) {
                     return DownReason::Stalled;
                 },

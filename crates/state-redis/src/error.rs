@@ -52,6 +52,10 @@ fn judge(cause: &redis_conn::Error) -> (ErrorKind, &'static str) {
             (ErrorKind::CircuitOpen, "the endpoint failed too often and is left alone for now")
         }
         ConnKind::Auth => (ErrorKind::Auth, "the server refuses the credentials; correct or rotate them"),
+        ConnKind::Tls => (ErrorKind::Auth, "no trusted TLS connection to the server; check the certificates"),
+        ConnKind::NotReplicated => {
+            (ErrorKind::Unavailable, "written, but not confirmed by as many replicas as asked for")
+        }
         ConnKind::Denied => (ErrorKind::Auth, "the user lacks a permission; extend its ACL rules"),
         ConnKind::NotReady => (ErrorKind::Unavailable, "the server answers that it cannot serve yet"),
         ConnKind::Redirected => (ErrorKind::Unavailable, "another node serves the key by now"),

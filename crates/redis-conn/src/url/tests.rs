@@ -86,3 +86,24 @@ fn percent_escapes_at_a_character_boundary_do_not_panic() {
         assert!(parse(url).is_err(), "{url}");
     }
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_sentinel_url_names_sentinels_service_database_and_both_logins() {
+    let url = "rediss+sentinel://app:m%40ster@h1,[::2]:27000/orders/4?sentinel_user=w&sentinel_password=s%26";
+    let config = standalone(url);
+    let sentinels = vec![Endpoint::tcp("h1", 26379), Endpoint::tcp("::2", 27000)];
+    assert_eq!(config.servers, Servers::Sentinel { sentinels, service: "orders".to_owned() });
+    assert_eq!(config.db, 4);
+    assert_eq!(config.credentials.expect("of the master").expose_password(), "m@ster");
+    let watcher = config.sentinel.credentials.expect("of the sentinels");
+    assert_eq!((watcher.expose_user(), watcher.expose_password()), (Some("w"), "s&"));
+    assert!(config.tls.is_some() && config.sentinel.tls.is_some());
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn rediss_means_tls_and_redis_means_none() {
+    assert!(standalone("rediss://host").tls.is_some());
+    assert!(standalone("redis://host").tls.is_none());
+}

@@ -1,0 +1,81 @@
+//! Typed reads from a replica.
+
+use redis::Value;
+use tokio::time::Instant;
+
+use crate::batch::Batcher;
+use crate::error::{Class, Error, Result};
+use crate::options::get_command;
+use crate::request::Request;
+use crate::setup::Setup;
+use crate::supervisor::Supervised;
+
+/// Which node answers typed reads. Replicas lag behind, so they may answer with older values, even older than
+/// what the same caller wrote before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ReadFrom {
+    /// The master.
+    #[default]
+    Master,
+    /// A healthy replica; the master while there is none, or when the replica fails to answer.
+    PreferReplica,
+    /// A healthy replica, and never the master while it is known as such.
+    Replica,
+}
+
+/// A supervised connection to a replica.
+pub(crate) struct Reader {
+    lane: Supervised,
+    batcher: Option<Batcher>,
+    falls_back: bool,
+}
+
+impl Reader {
+    /// `None` when reads go to the master.
+    pub(crate) fn start(setup: &Setup) -> Option<Self> {
+        let falls_back = match setup.config.read_from {
+            ReadFrom::Master => return None,
+            ReadFrom::PreferReplica => true,
+            ReadFrom::Replica => false,
+        };
+        let lane = Supervised::start(&Setup::new(setup.config.clone(), setup.source.replicas()?));
+        let batcher = Batcher::start(&lane.link);
+        Some(Self { lane, batcher, falls_back })
+    }
+
+    /// Waits for the connection where nothing else will do.
+    pub(crate) async fn ready(&self, deadline: Instant) -> Result<()> {
+        if self.falls_back { Ok(()) } else { self.lane.ready(deadline).await }
+    }
+
+    /// What the replica answered; `None` when the master has to be asked.
+    pub(crate) async fn get(&self, key: &[u8], deadline: Instant) -> Option<Result<Value>> {
+        let answer = match &self.batcher {
+            Some(batcher) if batcher.is_due() => batcher.get(key, deadline).await,
+            _ => {
+                let command = get_command(key);
+                self.lane.link.send(&command, (&command).bytes(), deadline).await
+            }
+        };
+        match answer {
+            Err(error) if self.falls_back && is_of_the_node(&error) => None,
+            // Error replies come as data; a replica that cannot answer now is none of the caller's business.
+            Ok(Value::ServerError(error)) if self.falls_back && is_busy(error.code()) => None,
+            answer => Some(answer),
+        }
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.lane.stop().await;
+    }
+}
+
+/// A read may be repeated, whatever became of the first one.
+fn is_of_the_node(error: &Error) -> bool {
+    !matches!(error.class(), Class::Reply | Class::Fatal)
+}
+
+fn is_busy(code: &str) -> bool {
+    matches!(code, "LOADING" | "MASTERDOWN" | "BUSY")
+}

@@ -1,0 +1,50 @@
+//! Presents rotated credentials on a connection that stands.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use tokio::time::{sleep, timeout};
+
+use crate::classify::{SendState, classify, server_error};
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
+use crate::handshake::auth;
+use crate::link::Live;
+use crate::setup::Setup;
+
+/// Pause after a refusal: the provider may be ahead of the server, or the other way round.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Authenticates `live` anew with every rotation, for as long as it is polled.
+///
+/// A refusal leaves the connection as it was, authenticated as before, and is repeated after a pause.
+pub(crate) async fn follow_rotations(setup: &Setup, live: &Live) -> Infallible {
+    let Some(mut rotations) = setup.dialer.rotations() else { return std::future::pending().await };
+    // The one that may have fallen between asking for the credentials of this connection and now.
+    rotations.mark_changed();
+    loop {
+        if rotations.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        while let Err(error) = reauthenticate(setup, live).await {
+            tracing::warn!(endpoint = %live.endpoint, %error, "rotated credentials are not accepted yet");
+            sleep(PAUSE).await;
+        }
+        setup.publish(Event::Reauthenticated { endpoint: Arc::clone(&live.endpoint) });
+    }
+}
+
+async fn reauthenticate(setup: &Setup, live: &Live) -> Result<()> {
+    let Some(credentials) = setup.dialer.ask_credentials().await? else { return Ok(()) };
+    let mut mux = live.mux.clone();
+    let command = auth(&credentials);
+    let reply = timeout(setup.config.command_timeout, mux.send_packed_command(&command))
+        .await
+        .map_err(|_| Error::not_sent(ErrorKind::Timeout, "authenticating anew"))?;
+    match reply.map_err(|error| classify(error, SendState::NotSent))? {
+        Value::ServerError(error) => Err(server_error(&error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,389 @@
+//! Sentinel: finds the master of a service, and follows it the moment the sentinels move it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::Config;
+use crate::credentials::{Credentials, CredentialsProvider};
+use crate::dial::Dialer;
+use crate::endpoint::{Endpoint, EndpointSource};
+use crate::error::{Class, Error, ErrorKind, Result};
+use crate::handshake::{Role, ServerInfo};
+#[cfg(feature = "tls")]
+use crate::tls::Tls;
+
+mod ballot;
+mod replicas;
+mod survey;
+mod watcher;
+
+use ballot::{Ballot, Choice, Effect, Vote};
+use replicas::ReplicaSource;
+
+/// How often all sentinels are asked while a switch waits for a majority.
+const RECOUNT: Duration = Duration::from_millis(25);
+
+/// Most sentinels watched at a time, configured and learned ones together.
+const MOST_SENTINELS: usize = 32;
+
+/// Translates an address that a sentinel announces into one that is reachable from here (NAT, containers).
+pub type AddressMap = dyn Fn(&Endpoint) -> Endpoint + Send + Sync;
+
+/// How to talk to the sentinels. Sentinels have credentials and TLS of their own: those of the master are never
+/// sent to them.
+///
+/// Each sentinel is watched over two connections: one subscribed to `+switch-master`, one to ask. An ACL user for
+/// that needs, on the sentinels, `&+switch-master +subscribe +sentinel|get-master-addr-by-name`; and, on the
+/// master, `+role` beside what the application uses. What else the user may do is made use of:
+/// `+sentinel|master` lets the latest configuration win where no address has a majority, `+sentinel|sentinels
+/// +sentinel|myid` lets further sentinels be learned, `+sentinel|replicas` is needed to read from replicas.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct SentinelSettings {
+    /// Credentials of the sentinels. Default: none.
+    pub credentials: Option<Credentials>,
+    /// Rotating credentials of the sentinels, preferred over [`credentials`](Self::credentials). Default: none.
+    pub credentials_provider: Option<Arc<dyn CredentialsProvider>>,
+    /// TLS to the sentinels. Default: none, plain TCP.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
+    /// Pause between two questions to each sentinel, beside its notifications; each pause is drawn from the
+    /// upper half. Default: 2 s.
+    pub poll_interval: Duration,
+    /// Whether to watch the sentinels that the configured ones know, too. Default: true.
+    pub learn: bool,
+    /// Applied to every address that a sentinel announces. Default: none.
+    pub address_map: Option<Arc<AddressMap>>,
+}
+
+impl Default for SentinelSettings {
+    fn default() -> Self {
+        Self {
+            credentials: None,
+            credentials_provider: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            poll_interval: Duration::from_secs(2),
+            learn: true,
+            address_map: None,
+        }
+    }
+}
+
+impl SentinelSettings {
+    /// Sets [`credentials`](Self::credentials).
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Sets [`credentials_provider`](Self::credentials_provider).
+    #[must_use]
+    pub fn with_credentials_provider(mut self, provider: Arc<dyn CredentialsProvider>) -> Self {
+        self.credentials_provider = Some(provider);
+        self
+    }
+
+    /// Sets [`tls`](Self::tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Sets [`poll_interval`](Self::poll_interval).
+    #[must_use]
+    pub fn with_poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    /// Sets [`learn`](Self::learn).
+    #[must_use]
+    pub fn with_learn(mut self, learn: bool) -> Self {
+        self.learn = learn;
+        self
+    }
+
+    /// Sets [`address_map`](Self::address_map).
+    #[must_use]
+    pub fn with_address_map(mut self, map: impl Fn(&Endpoint) -> Endpoint + Send + Sync + 'static) -> Self {
+        self.address_map = Some(Arc::new(map));
+        self
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.poll_interval < Duration::from_millis(10) {
+            return Err(Error::invalid("sentinel.poll_interval must not be below 10 ms"));
+        }
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.validate();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SentinelSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("SentinelSettings");
+        debug.field("credentials", &self.credentials);
+        debug.field("credentials_provider", &self.credentials_provider.is_some());
+        #[cfg(feature = "tls")]
+        debug.field("tls", &self.tls);
+        debug.field("poll_interval", &self.poll_interval);
+        debug.field("learn", &self.learn);
+        debug.field("address_map", &self.address_map.is_some()).finish()
+    }
+}
+
+/// The master of a service, as the sentinels name it now.
+pub(crate) struct SentinelSource {
+    shared: Arc<Shared>,
+    patience: Instant,
+}
+
+/// What the watchers of all sentinels work on together.
+struct Shared {
+    service: String,
+    settings: SentinelSettings,
+    dialer: Dialer,
+    /// Time one exchange with a sentinel may take.
+    limit: Duration,
+    ballot: Mutex<Ballot>,
+    /// Grows with every vote.
+    votes: watch::Sender<u64>,
+    /// Grows when all sentinels are to be asked now.
+    hurry: watch::Sender<u64>,
+    /// Grows when connections to the master of so far have to be closed.
+    generation: watch::Sender<u64>,
+    /// The replicas that the sentinel heard last calls healthy.
+    replicas: watch::Sender<Vec<Arc<Endpoint>>>,
+    /// The replica that is read from.
+    reading: Mutex<Option<Arc<Endpoint>>>,
+    /// Grows when connections to that replica have to be closed.
+    replica_generation: watch::Sender<u64>,
+    /// Why a sentinel was not reached when that last happened.
+    last_failure: Mutex<Option<Error>>,
+    roster: Mutex<Roster>,
+    /// The watchers; `None` once the source is gone.
+    watchers: Mutex<Option<JoinSet<()>>>,
+}
+
+/// Who is watched.
+#[derive(Default)]
+struct Roster {
+    endpoints: Vec<Arc<Endpoint>>,
+    identities: Vec<Identity>,
+}
+
+/// A sentinel by the identity it gives itself, and the one of its addresses that votes.
+struct Identity {
+    id: String,
+    address: Arc<Endpoint>,
+    learned: bool,
+}
+
+impl SentinelSource {
+    /// Starts watching `sentinels`. Must be called on a runtime.
+    pub(crate) fn start(config: &Config, sentinels: &[Endpoint], service: &str) -> Self {
+        let shared = Arc::new(Shared {
+            service: service.to_owned(),
+            settings: config.sentinel.clone(),
+            dialer: Dialer::new(Arc::new(for_sentinels(config))),
+            limit: config.dial_timeout,
+            ballot: Mutex::default(),
+            votes: watch::Sender::new(0),
+            hurry: watch::Sender::new(0),
+            generation: watch::Sender::new(0),
+            replicas: watch::Sender::new(Vec::new()),
+            reading: Mutex::default(),
+            replica_generation: watch::Sender::new(0),
+            last_failure: Mutex::default(),
+            roster: Mutex::default(),
+            watchers: Mutex::new(Some(JoinSet::new())),
+        });
+        for sentinel in sentinels {
+            shared.enrol(sentinel.clone(), false);
+        }
+        // Longer than a slow sentinel takes, shorter than one attempt may take.
+        Self { shared, patience: Instant::now() + config.dial_timeout.mul_f64(0.75) }
+    }
+}
+
+/// The settings of connections to sentinels: those of the master, without its database and credentials.
+fn for_sentinels(config: &Config) -> Config {
+    let settings = &config.sentinel;
+    let mut config = Config { db: 0, max_in_flight: 16, ..config.clone() };
+    config.credentials.clone_from(&settings.credentials);
+    config.credentials_provider.clone_from(&settings.credentials_provider);
+    #[cfg(feature = "tls")]
+    config.tls.clone_from(&settings.tls);
+    config
+}
+
+#[async_trait]
+impl EndpointSource for SentinelSource {
+    async fn locate(&self) -> Result<Arc<Endpoint>> {
+        let mut votes = self.shared.votes.subscribe();
+        self.shared.hurry();
+        loop {
+            votes.mark_unchanged();
+            let choice = self.shared.ballot.lock().choose(self.patience, Instant::now());
+            match choice {
+                Choice::Master(endpoint) => return Ok(endpoint),
+                Choice::Undecided(until) => {
+                    // Woken by a vote or by the time; both lead to another choice.
+                    let soon = until.min(Instant::now() + RECOUNT);
+                    if timeout_at(soon, votes.changed()).await.is_err() {
+                        self.shared.hurry();
+                    }
+                }
+                Choice::Unknown => return Err(self.shared.nowhere()),
+            }
+        }
+    }
+
+    fn generation(&self) -> watch::Receiver<u64> {
+        self.shared.generation.subscribe()
+    }
+
+    fn replicas(&self) -> Option<Arc<dyn EndpointSource>> {
+        Some(Arc::new(ReplicaSource { shared: Arc::clone(&self.shared) }))
+    }
+
+    fn verify(&self, endpoint: &Endpoint, server: &ServerInfo) -> Result<()> {
+        match server.role {
+            Some(Role::Master) | None => Ok(()),
+            Some(_) => {
+                self.shared.ballot.lock().reject(Arc::new(endpoint.clone()), Instant::now());
+                Err(Error::new(
+                    ErrorKind::NotReady,
+                    Class::WrongRole,
+                    format!("{endpoint} is named as the master and is none"),
+                ))
+            }
+        }
+    }
+}
+
+impl Drop for SentinelSource {
+    fn drop(&mut self) {
+        self.shared.watchers.lock().take();
+    }
+}
+
+impl Shared {
+    /// Watches one more sentinel, unless it is watched already or there are too many.
+    fn enrol(self: &Arc<Self>, sentinel: Endpoint, learned: bool) {
+        let sentinel = Arc::new(sentinel);
+        let mut roster = self.roster.lock();
+        if roster.endpoints.contains(&sentinel) || roster.endpoints.len() >= MOST_SENTINELS {
+            return;
+        }
+        let mut watchers = self.watchers.lock();
+        let Some(watchers) = watchers.as_mut() else { return };
+        roster.endpoints.push(Arc::clone(&sentinel));
+        self.ballot.lock().enrol(&sentinel.to_string());
+        while watchers.try_join_next().is_some() {}
+        watchers.spawn(watcher::watch(Arc::clone(self), sentinel, learned));
+    }
+
+    /// Watches a sentinel that another one told us of.
+    fn learn(self: &Arc<Self>, id: &str, sentinel: Endpoint) {
+        if !self.roster.lock().identities.iter().any(|known| known.id == id) {
+            self.enrol(sentinel, true);
+        }
+    }
+
+    /// Whether `sentinel` is the address that votes for the sentinel calling itself `id`: one of several does. A
+    /// configured address takes over from a learned one, because the configuration may name it by a host name
+    /// that outlives addresses.
+    fn claim(&self, id: &str, sentinel: &Arc<Endpoint>, learned: bool) -> bool {
+        let mut roster = self.roster.lock();
+        if roster
+            .identities
+            .iter()
+            .any(|known| known.id == id && known.address != *sentinel && known.learned <= learned)
+        {
+            return false;
+        }
+        roster.identities.retain(|known| known.id != id && known.address != *sentinel);
+        roster.identities.push(Identity { id: id.to_owned(), address: Arc::clone(sentinel), learned });
+        true
+    }
+
+    /// Takes a sentinel's vote away; it goes on being watched.
+    fn withdraw(&self, sentinel: &Arc<Endpoint>) {
+        self.ballot.lock().strike(&sentinel.to_string());
+        self.roster.lock().identities.retain(|known| known.address != *sentinel);
+        self.counted();
+    }
+
+    /// No longer watches a sentinel.
+    fn dismiss(&self, sentinel: &Arc<Endpoint>) {
+        self.withdraw(sentinel);
+        self.roster.lock().endpoints.retain(|watched| watched != sentinel);
+    }
+
+    fn vote(&self, sentinel: &Endpoint, vote: Option<Vote>) {
+        let effect = self.ballot.lock().vote(&sentinel.to_string(), vote, Instant::now());
+        if effect == Effect::Leave {
+            tracing::info!(service = %self.service, "the sentinels are moving the master");
+            self.generation.send_modify(|generation| *generation += 1);
+            self.hurry();
+        }
+        self.counted();
+    }
+
+    fn lost(&self, sentinel: &Endpoint, error: Error) {
+        self.ballot.lock().lost(&sentinel.to_string());
+        *self.last_failure.lock() = Some(error);
+        self.counted();
+    }
+
+    fn counted(&self) {
+        self.votes.send_modify(|count| *count += 1);
+    }
+
+    fn name_replicas(&self, replicas: Vec<Arc<Endpoint>>) {
+        let left = self.reading.lock().take_if(|reading| !replicas.contains(reading));
+        self.replicas.send_replace(replicas);
+        if left.is_some() {
+            self.replica_generation.send_modify(|generation| *generation += 1);
+        }
+    }
+
+    /// Has all sentinels asked now.
+    fn hurry(&self) {
+        self.hurry.send_modify(|count| *count += 1);
+    }
+
+    /// Why no master is known.
+    fn nowhere(&self) -> Error {
+        match self.last_failure.lock().as_ref() {
+            Some(failure)
+                if matches!(failure.kind(), ErrorKind::Auth | ErrorKind::Denied | ErrorKind::Tls) =>
+            {
+                Error::new(failure.kind(), failure.class(), format!("a sentinel: {}", failure.context()))
+            }
+            _ => Error::not_sent(ErrorKind::Unavailable, "no sentinel names a master of the service"),
+        }
+    }
+
+    fn reachable(&self, announced: Endpoint) -> Arc<Endpoint> {
+        Arc::new(match &self.settings.address_map {
+            Some(map) => map(&announced),
+            None => announced,
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! Writes that count only once replicas have them: group commit with one `WAIT` a batch.
+//!
+//! `WAIT` speaks for the writes of the connection it is sent on, and blocks that connection. So such writes have a
+//! connection of their own, on which one batch is under way while the next one forms.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Pipeline, Value};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::batch::{Member, hand_out, join, next_batch};
+use crate::classify::server_error;
+use crate::config::Config;
+use crate::error::{Class, Error, ErrorKind, Result};
+use crate::link::Link;
+use crate::reply;
+use crate::request::Piped;
+use crate::setup::Setup;
+use crate::supervisor::Supervised;
+
+/// Silence beyond the blocking time from which on the connection counts as stalled.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// When a write counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WriteConcern {
+    /// When the master has answered. A failover may lose what it had not passed on yet.
+    #[default]
+    Fast,
+    /// When so many replicas have confirmed it, too (`WAIT`); otherwise the write fails with
+    /// [`ErrorKind::NotReplicated`](crate::ErrorKind::NotReplicated). Writes that come while one batch of them
+    /// waits are committed together in the next one.
+    ///
+    /// This narrows the loss in a failover and does not exclude it: Redis may promote a replica that is not among
+    /// those that confirmed.
+    Wait {
+        /// Replicas that have to confirm; at least 1.
+        replicas: u32,
+        /// How long to wait for them; at least 1 ms.
+        timeout: Duration,
+    },
+}
+
+/// The connection of writes under [`WriteConcern::Wait`], and the loop that commits them in groups.
+pub(crate) struct Committer {
+    lane: Supervised,
+    queue: mpsc::Sender<Member<redis::Cmd>>,
+    committing: AbortHandle,
+}
+
+impl Committer {
+    /// `None` when writes are not to wait.
+    pub(crate) fn start(setup: &Setup) -> Option<Self> {
+        let WriteConcern::Wait { replicas, timeout } = setup.config.write_concern else { return None };
+        let lane = Supervised::start(&Setup::new(
+            Arc::new(patient(&setup.config, timeout)),
+            Arc::clone(&setup.source),
+        ));
+        let (queue, waiting) = mpsc::channel(setup.config.max_in_flight);
+        let committing = commit_loop(Arc::clone(&lane.link), Mutex::new(waiting), replicas, timeout);
+        let committing = tokio::spawn(committing).abort_handle();
+        Some(Self { lane, queue, committing })
+    }
+
+    pub(crate) async fn ready(&self, deadline: Instant) -> Result<()> {
+        self.lane.ready(deadline).await
+    }
+
+    /// Sends a write with others, and answers when enough replicas have it.
+    pub(crate) async fn write(&self, command: redis::Cmd, bytes: usize, deadline: Instant) -> Result<Value> {
+        join(&self.lane.link, &self.queue, bytes, || command, deadline).await
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.committing.abort();
+        self.lane.stop().await;
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.committing.abort();
+    }
+}
+
+/// The server is silent while `WAIT` blocks, which must not pass for a stall.
+fn patient(config: &Config, timeout: Duration) -> Config {
+    Config { stall_timeout: config.stall_timeout.max(timeout + MARGIN), ..config.clone() }
+}
+
+async fn commit_loop(
+    link: Arc<Link>,
+    queue: Mutex<mpsc::Receiver<Member<redis::Cmd>>>,
+    replicas: u32,
+    timeout: Duration,
+) {
+    let mut members = Vec::new();
+    while let Some(deadline) = next_batch(&link, &queue, &mut members).await {
+        let mut batch = Pipeline::with_capacity(members.len() + 1);
+        for member in &mut members {
+            batch.add_command(std::mem::take(&mut member.payload));
+        }
+        let left = deadline.saturating_duration_since(Instant::now()).min(timeout);
+        // Zero would mean for ever.
+        batch.cmd("WAIT").arg(replicas).arg(left.as_millis().max(1) as u64);
+        let outcome = link.send_charged(Piped::new(&batch), deadline).await;
+        match outcome.and_then(|replies| judge(replies, replicas)) {
+            Ok((replies, None)) => hand_out(&mut members, Ok(replies)),
+            Ok((replies, Some(unmet))) => hand_out_unmet(&mut members, replies, &unmet),
+            Err(error) => hand_out(&mut members, Err(error)),
+        }
+    }
+}
+
+/// The answers to the writes, and why they do not count, if so.
+fn judge(mut replies: Vec<Value>, replicas: u32) -> Result<(Vec<Value>, Option<Error>)> {
+    let unmet = match replies.pop() {
+        Some(Value::Int(confirmed)) if confirmed >= i64::from(replicas) => None,
+        Some(Value::Int(confirmed)) => Some(Error::new(
+            ErrorKind::NotReplicated,
+            Class::Ambiguous,
+            format!("the master has the write, {confirmed} of {replicas} replicas confirmed it in time"),
+        )),
+        Some(Value::ServerError(error)) => Some(server_error(&error).made_ambiguous()),
+        _ => return Err(reply::unexpected()),
+    };
+    Ok((replies, unmet))
+}
+
+/// A write that the server refused keeps its own error.
+fn hand_out_unmet(members: &mut Vec<Member<redis::Cmd>>, replies: Vec<Value>, unmet: &Error) {
+    for (member, reply) in members.drain(..).zip(replies) {
+        let answer = match reply {
+            Value::ServerError(_) => Ok(reply),
+            _ => Err(unmet.restated()),
+        };
+        // A caller that has gone does not want its answer.
+        let _ = member.reply.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_confirmations_are_an_error_of_their_own() {
+        let (replies, unmet) = judge(vec![Value::Okay, Value::Int(1)], 2).expect("well-formed");
+        assert_eq!(replies, [Value::Okay]);
+        let unmet = unmet.expect("one of two");
+        assert_eq!((unmet.kind(), unmet.class()), (ErrorKind::NotReplicated, Class::Ambiguous));
+    }
+
+    #[test]
+    fn enough_confirmations_are_none() {
+        for confirmed in [2, 3] {
+            let (_, unmet) = judge(vec![Value::Okay, Value::Int(confirmed)], 2).expect("well-formed");
+            assert!(unmet.is_none());
+        }
+    }
+
+    #[test]
+    fn an_answer_to_wait_that_is_no_number_is_unexpected() {
+        assert!(judge(vec![Value::Okay, Value::Nil], 1).is_err());
+        assert!(judge(Vec::new(), 1).is_err());
+    }
+}

@@ -1,0 +1,10 @@
+//! redis-conn behind Sentinel: real groups, failovers, partitions, sentinels that are down, slow, stale or lying.
+
+mod access;
+mod concern;
+mod failover;
+mod fake;
+mod judgement;
+mod partition;
+mod replicas;
+mod support;

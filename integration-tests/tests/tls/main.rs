@@ -1,0 +1,7 @@
+//! TLS, credentials and secrets of redis-conn, against real servers.
+
+mod credentials;
+mod handshake;
+mod reload;
+mod secrets;
+mod support;
