@@ -1,0 +1,10 @@
+//! The servers library itself: what it starts, what its faults do, and that nothing stays behind.
+
+// One server is killed, frozen and restarted.
+mod faults;
+// Nothing stays behind, however a process that started servers ends.
+mod leftovers;
+// Sentinels and clusters come up ready, fail over and reshard.
+mod topologies;
+// TLS with client certificates, ACL users.
+mod tls;
