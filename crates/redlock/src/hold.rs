@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::sync::oneshot;
 
 use crate::{
     Claim, Fault, Operation, Standing, Vote,
@@ -152,7 +152,7 @@ impl Hold {
 
     fn job(&self, tasks: Vec<Task>, done: Option<oneshot::Sender<()>>) -> Job {
         let timeout = self.core.request_timeout(self.claim.ttl);
-        Job { claim: Arc::clone(&self.claim), tasks, timeout, done }
+        Job { claim: Arc::clone(&self.claim), tasks, timeout, under_way: Answers::new(), done }
     }
 }
 
@@ -196,21 +196,8 @@ impl Rest<'_> {
 impl Drop for Rest<'_> {
     fn drop(&mut self) {
         self.hold.armed = false;
-        let mut job = self.hold.job(std::mem::take(&mut self.tasks), None);
-        let mut answers = std::mem::take(&mut self.answers);
-        let core = Arc::clone(&self.hold.core);
-        match Handle::try_current() {
-            Ok(runtime) if !answers.is_empty() => {
-                runtime.spawn(async move {
-                    while let Some((index, answer)) = answers.next().await {
-                        if answer.is_ok() {
-                            job.tasks[index] = Task::Skip;
-                        }
-                    }
-                    core.releaser.push(job);
-                });
-            }
-            _ => core.releaser.push(job),
-        }
+        let tasks = std::mem::take(&mut self.tasks);
+        let under_way = std::mem::take(&mut self.answers);
+        self.hold.core.releaser.push(Job { under_way, ..self.hold.job(tasks, None) });
     }
 }

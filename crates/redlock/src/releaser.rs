@@ -11,7 +11,11 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{Claim, Fault, LockNode, Operation, Standing, hold::Mark, members::Members};
+use crate::{
+    Claim, Fault, LockNode, Operation, Standing,
+    hold::Mark,
+    members::{Answers, Members},
+};
 
 /// How often a release is tried on a node that does not answer; then the time to live has to do.
 const TRIES: u32 = 4;
@@ -40,11 +44,12 @@ impl Task {
 }
 
 /// One claim to be released.
-#[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) claim: Arc<Claim>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) timeout: Duration,
+    /// Requests that were sent already and are not waited for elsewhere.
+    pub(crate) under_way: Answers<Standing>,
     pub(crate) done: Option<oneshot::Sender<()>>,
 }
 
@@ -73,7 +78,7 @@ impl Releaser {
     }
 
     pub(crate) fn push(&self, job: Job) {
-        if job.tasks.iter().any(|task| *task != Task::Skip) {
+        if !job.is_done() {
             self.send(Message::Release(job));
         }
     }
@@ -115,26 +120,33 @@ async fn run(members: Arc<Members>, mut inbox: mpsc::UnboundedReceiver<Message>)
 }
 
 async fn carry_out(members: Arc<Members>, mut job: Job) {
-    for attempt in 0..TRIES {
-        if attempt > 0 {
-            let longest = PAUSE * 2_u32.pow(attempt);
-            let pause = rand::rng().random_range(longest / 2..longest);
-            tokio::time::sleep(pause).await;
-        }
-        let question = release_on(Arc::clone(&job.claim), job.tasks.clone());
-        let which = |index: usize| job.tasks[index] != Task::Skip;
-        let mut answers = members.ask(Operation::Release, job.timeout, which, question);
+    let mut answers = std::mem::take(&mut job.under_way);
+    for attempt in 1..=TRIES {
         while let Some((index, answer)) = answers.next().await {
             if answer.is_ok() {
                 job.tasks[index] = Task::Skip;
             }
         }
-        if job.tasks.iter().all(|task| *task == Task::Skip) {
+        if job.is_done() || attempt == TRIES {
             break;
         }
+        if attempt > 1 {
+            let longest = PAUSE * 2_u32.pow(attempt);
+            let pause = rand::rng().random_range(longest / 2..longest);
+            tokio::time::sleep(pause).await;
+        }
+        let question = release_on(Arc::clone(&job.claim), job.tasks.clone());
+        answers =
+            members.ask(Operation::Release, job.timeout, |index| job.tasks[index] != Task::Skip, question);
     }
     if let Some(done) = job.done {
         let _ = done.send(());
+    }
+}
+
+impl Job {
+    fn is_done(&self) -> bool {
+        self.tasks.iter().all(|task| *task == Task::Skip)
     }
 }
 

@@ -96,18 +96,25 @@ local function mint(list, keep)
   return text
 end
 
+-- Takes a waiter out of the queue. The arrival numbers in the hash end with the queue.
+local function forget(r, id)
+  redis.call('ZREM', r.queue, id)
+  redis.call('ZREM', r.beats, id)
+  redis.call('HDEL', r.meta, id)
+  if redis.call('EXISTS', r.queue) == 0 then
+    redis.call('DEL', r.meta)
+  end
+end
+
 local function dequeue(r, id)
-  if redis.call('ZREM', r.queue, id) == 1 then
-    redis.call('ZREM', r.beats, id)
-    redis.call('HDEL', r.meta, id)
+  if redis.call('ZSCORE', r.queue, id) then
+    forget(r, id)
   end
 end
 
 local function purge(r)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', r.beats, '-inf', now, 'LIMIT', 0, 1000)) do
-    redis.call('ZREM', r.beats, id)
-    redis.call('ZREM', r.queue, id)
-    redis.call('HDEL', r.meta, id)
+    forget(r, id)
   end
 end
 
@@ -130,8 +137,6 @@ local function hand_off(r)
         redis.call('PUBLISH', channel, head)
       end
     end
-    redis.call('ZREM', r.queue, head)
-    redis.call('ZREM', r.beats, head)
-    redis.call('HDEL', r.meta, head)
+    forget(r, head)
   end
 end
