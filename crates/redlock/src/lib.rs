@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod manager;
 
+mod election;
 mod guard;
 mod lease;
 mod renewal;
@@ -35,6 +36,7 @@ mod redis_node;
 pub use builder::ManagerBuilder;
 pub use claim::{Claim, Mode, Place, Resource};
 pub use config::{LockConfig, LockOptions, Renewal};
+pub use election::{Election, Leadership};
 pub use error::{Error, ErrorKind, NodeVerdict, Result, Verdict};
 pub use guard::{Extension, Guard};
 pub use hold::Outcome;

@@ -13,8 +13,8 @@ use std::{
 use futures_util::StreamExt;
 
 use crate::{
-    Claim, Error, ErrorKind, Extension, Guard, LockConfig, LockNode, LockOptions, LockToken, ManagerBuilder,
-    Mode, NodeVerdict, Operation, Result, Semaphore, Verdict,
+    Claim, Election, Error, ErrorKind, Extension, Guard, LockConfig, LockNode, LockOptions, LockToken,
+    ManagerBuilder, Mode, NodeVerdict, Operation, Result, Semaphore, Verdict,
     acquire::acquire,
     claim::{Resource, fresh_id, owner_of},
     clock::Clock,
@@ -186,7 +186,18 @@ impl LockManager {
     /// # Errors
     /// [`Unavailable`](ErrorKind::Unavailable) when too few nodes answered.
     pub async fn holders(&self, name: &str) -> Result<Vec<Holder>> {
-        let resource = self.resource(name, Mode::Exclusive)?;
+        self.holders_of(self.resource(name, Mode::Exclusive)?).await
+    }
+
+    /// An election of one leader, who renews the office within this time to live.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) when the name or the time to live is out of range.
+    pub fn election(&self, name: &str, ttl: Duration) -> Result<Election> {
+        Election::new(self, name, ttl)
+    }
+
+    pub(crate) async fn holders_of(&self, resource: Resource) -> Result<Vec<Holder>> {
         let claim =
             Arc::new(self.0.claim(fresh_id(&self.0.config.owner), vec![resource], self.0.config.max_ttl));
         let timeout = self.0.request_timeout(claim.ttl);

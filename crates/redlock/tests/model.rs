@@ -392,6 +392,7 @@ fn without_quarantine_a_restart_gives_the_lock_to_two() {
 
 #[test]
 fn without_write_back_tokens_do_not_rise() {
-    let violated = explore("without write-back", Protocol { attempts: 3, restarts: 0, write_back: false, ..SOUND }, 120);
+    let violated =
+        explore("without write-back", Protocol { attempts: 3, restarts: 0, write_back: false, ..SOUND }, 120);
     assert!(violated.contains(&"tokens rise"), "{violated:?}");
 }

@@ -1,4 +1,15 @@
 //! Locks on real servers: what the crate promises, and the experiments E1 to E19 of docs/locks.md.
 
 mod basics;
+mod cancel;
+mod child;
+mod clocks;
+mod crashes;
+mod leaders;
+mod lines;
+mod network;
+mod pauses;
+mod proxy;
+mod server_faults;
+mod soak;
 mod support;

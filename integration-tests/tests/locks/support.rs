@@ -128,3 +128,66 @@ impl Register {
 pub(crate) fn figures(experiment: &str, text: &str, begun: Instant) {
     println!("{experiment}: {text} ({:.1} s)", begun.elapsed().as_secs_f64());
 }
+
+/// What a number of tasks did that all want one lock, each holding it for a moment.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    /// The longest call of acquire, over and above the time it was allowed to wait.
+    pub(crate) slowest: Duration,
+}
+
+/// Lets `tasks` tasks want the lock until `end`, and checks each hold at the register.
+pub(crate) async fn contend(
+    managers: &[LockManager],
+    tasks: usize,
+    register: &Register,
+    end: Instant,
+) -> Work {
+    let wait = SECOND;
+    let each = (0..tasks).map(|task| {
+        let (manager, register) = (managers[task % managers.len()].clone(), register.clone());
+        tokio::spawn(async move {
+            let mut work = Work::default();
+            while Instant::now() < end {
+                let begun = Instant::now();
+                let outcome = manager.acquire("shared", plain(2 * SECOND).with_wait(Some(wait))).await;
+                work.slowest = work.slowest.max(begun.elapsed());
+                let Ok(guard) = outcome else {
+                    work.failed += 1;
+                    continue;
+                };
+                register.enter(guard.lease());
+                tokio::time::sleep(ms(2)).await;
+                if guard.is_valid() {
+                    register.write(guard.token());
+                }
+                register.leave(guard.lease());
+                guard.release().await;
+                work.done += 1;
+            }
+            work
+        })
+    });
+    let mut total = Work::default();
+    for work in join_all(each).await {
+        let work = work.expect("a task without a panic");
+        total.done += work.done;
+        total.failed += work.failed;
+        total.slowest = total.slowest.max(work.slowest);
+    }
+    total.slowest = total.slowest.saturating_sub(wait);
+    total
+}
+
+/// Puts a hold of somebody else on one server, so that it refuses.
+pub(crate) async fn occupy(server: &Server, name: &str) {
+    let key = format!("redlock:l:-{{{name}}}:w");
+    server.command::<()>(redis::cmd("SET").arg(key).arg("foreign/1").arg("PX").arg(600_000)).await;
+}
+
+/// Ends what [`occupy`] began.
+pub(crate) async fn vacate(server: &Server, name: &str) {
+    server.command::<()>(redis::cmd("DEL").arg(format!("redlock:l:-{{{name}}}:w"))).await;
+}
