@@ -35,17 +35,26 @@ impl Backoff {
     }
 }
 
-/// Acquires all resources under one guard, and tells the observer how that went.
+/// Acquires all resources under one guard.
 pub(crate) async fn acquire(
     core: &Arc<Core>,
     resources: Vec<Resource>,
     options: &LockOptions,
 ) -> Result<Guard> {
+    observed(core, options, async |attempts| grant(core, resources.into(), options, attempts).await).await
+}
+
+/// Acquires in whatever way, and tells the observer how that went.
+pub(crate) async fn observed(
+    core: &Arc<Core>,
+    options: &LockOptions,
+    grant: impl AsyncFnOnce(&mut u32) -> Result<Grant>,
+) -> Result<Guard> {
     options.validate(&core.config)?;
     core.check_open()?;
     let begun = Instant::now();
     let mut attempts = 0;
-    let outcome = grant(core, resources.into(), options, &mut attempts).await;
+    let outcome = grant(&mut attempts).await;
     let observer = &core.members.observer;
     match outcome {
         Ok(grant) => {
@@ -61,7 +70,8 @@ pub(crate) async fn acquire(
     }
 }
 
-async fn grant(
+/// Makes attempts until one succeeds or the time to wait is over.
+pub(crate) async fn grant(
     core: &Arc<Core>,
     resources: Arc<[Resource]>,
     options: &LockOptions,
@@ -87,6 +97,8 @@ async fn grant(
         };
         let now = Instant::now();
         if deadline.is_some_and(|deadline| now >= deadline) || is_final(&refusal.error) {
+            // A caller that tries again by itself must not be in its own way.
+            let _ = timeout(core.request_timeout(options.ttl), refusal.cleared).await;
             return Err(refusal.error);
         }
         let wait = backoff.next(refusal.free_in);
@@ -102,6 +114,7 @@ async fn pause(refusal: Refusal, end: Instant, patience: Duration) {
     let (_, _) = tokio::join!(tokio::time::sleep_until(end), cleared);
 }
 
-fn is_final(error: &Error) -> bool {
+/// Whether waiting cannot mend it.
+pub(crate) fn is_final(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::WrongType | ErrorKind::InvalidConfig)
 }

@@ -17,8 +17,9 @@ use crate::{Error, ErrorKind, Result};
 
 /// How long a connect may take.
 const CONNECT: Duration = Duration::from_secs(1);
-/// A connection on which nothing was answered for this long is replaced: its peer may be gone for good.
-const SILENCE: Duration = Duration::from_secs(1);
+/// A connection on which nothing was answered for this long, and not this many requests, is replaced: its peer may be
+/// gone for good. One request without an answer may just have been dropped by its caller.
+const SILENCE: (Duration, u32) = (Duration::from_secs(1), 3);
 
 /// One multiplexed connection, made at first use, replaced when it breaks or falls silent.
 ///
@@ -38,7 +39,8 @@ type Connecting = Shared<BoxFuture<'static, std::result::Result<MultiplexedConne
 struct Slot {
     current: Option<Connecting>,
     generation: u64,
-    unanswered_since: Option<Instant>,
+    /// Since when nothing was answered, and how many requests.
+    silent: Option<(Instant, u32)>,
 }
 
 impl Reconnecting {
@@ -56,10 +58,10 @@ impl Reconnecting {
     /// The connection for the next command, under way or made, and its generation.
     fn current(&self) -> (u64, Connecting) {
         let mut slot = self.0.slot.lock();
-        if slot.unanswered_since.is_some_and(|since| since.elapsed() >= SILENCE) {
+        if slot.silent.is_some_and(|(since, asked)| since.elapsed() >= SILENCE.0 && asked >= SILENCE.1) {
             slot.forget();
         }
-        slot.unanswered_since.get_or_insert_with(Instant::now);
+        slot.silent.get_or_insert_with(|| (Instant::now(), 0)).1 += 1;
         let generation = slot.generation;
         let connecting = slot.current.get_or_insert_with(|| connect(self.0.client.clone()));
         (generation, connecting.clone())
@@ -77,7 +79,7 @@ impl Reconnecting {
         let mut slot = self.0.slot.lock();
         let broken = outcome.as_ref().is_err_and(|error| error.code().is_none());
         if slot.generation == generation {
-            if broken { slot.forget() } else { slot.unanswered_since = None }
+            if broken { slot.forget() } else { slot.silent = None }
         }
         drop(slot);
         outcome

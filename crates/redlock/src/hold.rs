@@ -120,33 +120,42 @@ impl Hold {
         self.armed = false;
     }
 
-    /// Releases in the background; the receiver hears when that is done.
+    /// Releases in the background; the receiver hears when the nodes that are known to hold it are done. Those of
+    /// which nothing is known may be dead, and are not to be waited for.
     pub(crate) fn abandon(mut self) -> oneshot::Receiver<()> {
+        self.armed = false;
         let (done, heard) = oneshot::channel();
-        self.enqueue(Some(done));
+        let only = |wanted: Task| move |task| if task == wanted { task } else { Task::Skip };
+        let tasks = self.tasks();
+        let part = |wanted| tasks.iter().copied().map(only(wanted)).collect();
+        self.core.releaser.push(self.job(part(Task::Release), Some(done)));
+        self.core.releaser.push(self.job(part(Task::Bury), None));
         heard
     }
 
     /// Releases and returns as soon as a majority has answered; the rest goes on in the background.
     pub(crate) async fn release(mut self) -> Outcome {
         let tasks = self.tasks();
-        let timeout = self.core.request_timeout(self.claim.ttl);
-        let question = release_on(Arc::clone(&self.claim), tasks.clone());
-        let answers =
-            self.core.members.ask(Operation::Release, timeout, |i| tasks[i] != Task::Skip, question);
+        let answers = self.ask(&tasks);
         let mut rest = Rest { hold: &mut self, tasks, answers };
         let outcome = rest.count().await;
         drop(rest);
         outcome
     }
 
+    fn ask(&self, tasks: &[Task]) -> Answers<Standing> {
+        let timeout = self.core.request_timeout(self.claim.ttl);
+        let question = release_on(Arc::clone(&self.claim), tasks.to_vec());
+        self.core.members.ask(Operation::Release, timeout, |index| tasks[index] != Task::Skip, question)
+    }
+
     fn tasks(&self) -> Vec<Task> {
         self.ballots.close().into_iter().map(Task::for_mark).collect()
     }
 
-    fn enqueue(&mut self, done: Option<oneshot::Sender<()>>) {
+    fn enqueue(&mut self) {
         if std::mem::take(&mut self.armed) {
-            self.core.releaser.push(self.job(self.tasks(), done));
+            self.core.releaser.push(self.job(self.tasks(), None));
         }
     }
 
@@ -158,7 +167,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.enqueue(None);
+        self.enqueue();
     }
 }
 
@@ -175,8 +184,16 @@ impl Rest<'_> {
         let majority = self.hold.core.members.quorum.majority();
         let mut missing = self.tasks.iter().filter(|task| **task == Task::Skip).count();
         let (mut released, mut stolen) = (0, 0);
+        let mut asked_again = false;
         while released < majority && missing + stolen < majority {
-            let Some((index, answer)) = self.answers.next().await else { return Outcome::Unknown };
+            let Some((index, answer)) = self.answers.next().await else {
+                if std::mem::replace(&mut asked_again, true) {
+                    return Outcome::Unknown;
+                }
+                // Once more: a connection may have been found dead by the first request.
+                self.answers = self.hold.ask(&self.tasks);
+                continue;
+            };
             let Ok(standing) = answer else { continue };
             self.tasks[index] = Task::Skip;
             match standing {

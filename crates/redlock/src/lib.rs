@@ -52,3 +52,8 @@ pub use token::LockToken;
 pub use connection::Reconnecting;
 #[cfg(feature = "redis")]
 pub use redis_node::RedisNode;
+
+pub use async_trait::async_trait;
+pub use futures_util::stream::BoxStream;
+#[cfg(feature = "redis")]
+pub use redis;

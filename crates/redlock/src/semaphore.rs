@@ -1,12 +1,16 @@
 //! Permits: at most so many holders at a time.
 
+use std::{sync::Arc, time::Duration};
+
 use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::{
     Error, ErrorKind, Guard, LockManager, LockOptions, Mode, Result,
-    acquire::{Backoff, acquire},
+    acquire::{Backoff, acquire, grant, is_final, observed},
     claim::Resource,
+    manager::Core,
+    vote::Grant,
 };
 
 /// The most permits of a semaphore on a single authority, and in a quorum.
@@ -48,29 +52,37 @@ impl Semaphore {
     pub async fn acquire(&self, options: LockOptions) -> Result<Guard> {
         match &self.slots[..] {
             [permits] => acquire(&self.manager.0, vec![permits.clone()], &options).await,
-            slots => self.any_of(slots, options).await,
+            slots => {
+                let core = &self.manager.0;
+                observed(core, &options, async |attempts| any_of(core, slots, options, attempts).await).await
+            }
         }
     }
+}
 
-    async fn any_of(&self, slots: &[Resource], options: LockOptions) -> Result<Guard> {
-        let core = &self.manager.0;
-        let deadline = options.wait.and_then(|wait| Instant::now().checked_add(wait));
-        let once = options.with_wait(Some(std::time::Duration::ZERO));
-        let mut backoff = Backoff::new(&core.config);
-        loop {
-            let mut refused = None;
-            let first = rand::rng().random_range(0..slots.len());
-            for slot in slots[first..].iter().chain(&slots[..first]) {
-                match acquire(core, vec![slot.clone()], &once).await {
-                    Err(error) if error.kind() == ErrorKind::Held => refused = Some(error),
-                    other => return other,
-                }
+/// Tries all slots, from a random one on, until one is had or the time to wait is over.
+async fn any_of(
+    core: &Arc<Core>,
+    slots: &[Resource],
+    options: LockOptions,
+    attempts: &mut u32,
+) -> Result<Grant> {
+    let deadline = options.wait.and_then(|wait| Instant::now().checked_add(wait));
+    let once = options.with_wait(Some(Duration::ZERO));
+    let mut backoff = Backoff::new(&core.config);
+    loop {
+        let mut refused = None;
+        let first = rand::rng().random_range(0..slots.len());
+        for slot in slots[first..].iter().chain(&slots[..first]) {
+            match grant(core, Arc::new([slot.clone()]), &once, attempts).await {
+                Err(error) if !is_final(&error) => refused = Some(error),
+                other => return other,
             }
-            let wait = backoff.next(None);
-            if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
-                return Err(refused.expect("there is at least one slot"));
-            }
-            tokio::time::sleep(wait).await;
         }
+        let wait = backoff.next(None);
+        if deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
+            return Err(refused.expect("there is at least one slot"));
+        }
+        tokio::time::sleep(wait).await;
     }
 }

@@ -31,7 +31,7 @@ impl LockToken {
         &self.resources
     }
 
-    /// A text of ASCII letters, digits, `.`, `-`, `_` and `/`, to be read by [`decode`](Self::decode).
+    /// A text of ASCII letters, digits, `.` and `-`, to be read by [`decode`](Self::decode).
     pub fn encode(&self) -> String {
         let mut text = format!("1.{}.{}", self.token, hex(self.id.as_bytes()));
         for resource in &self.resources {

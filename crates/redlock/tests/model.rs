@@ -10,6 +10,8 @@
 //! keys may vanish at any time from then on, which is a release that arrives or does not, and what it had sent except
 //! its acquires is forgotten. Nodes are alike, so states that differ in their order are one state.
 
+#![allow(clippy::print_stdout, reason = "the figures are part of the result")]
+
 use std::time::Duration;
 
 use stateright::{Checker, Model, Property};
