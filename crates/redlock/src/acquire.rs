@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use rand::RngExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::{
     Claim, Error, ErrorKind, Guard, LockConfig, LockOptions, Result,
     claim::{Resource, fresh_id},
     manager::Core,
     queue::wait_in_line,
-    vote::{Grant, Refusal, attempt},
+    vote::{Grant, attempt},
 };
 
 /// Full jitter whose upper end doubles from wait to wait.
@@ -98,23 +98,17 @@ pub(crate) async fn grant(
         let now = Instant::now();
         if deadline.is_some_and(|deadline| now >= deadline) || is_final(&refusal.error) {
             // A caller that tries again by itself must not be in its own way.
-            let _ = timeout(core.request_timeout(options.ttl), refusal.cleared).await;
+            refusal.clearing.wait(core.request_timeout(options.ttl), core.config.retry.0).await;
             return Err(refusal.error);
         }
         let wait = backoff.next(refusal.free_in);
         let end = deadline.map_or(now + wait, |deadline| deadline.min(now + wait));
-        pause(refusal, end, core.config.retry.1).await;
+        let (shortest, longest) = core.config.retry;
+        tokio::join!(tokio::time::sleep_until(end), refusal.clearing.wait(longest, shortest));
     }
-}
-
-/// Waits until `end`, and for what the attempt left on the nodes to be gone, so that it does not vote against the
-/// next attempt; for the latter not longer than `patience`.
-async fn pause(refusal: Refusal, end: Instant, patience: Duration) {
-    let cleared = timeout(patience, refusal.cleared);
-    let (_, _) = tokio::join!(tokio::time::sleep_until(end), cleared);
 }
 
 /// Whether waiting cannot mend it.
 pub(crate) fn is_final(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::WrongType | ErrorKind::InvalidConfig)
+    matches!(error.kind(), ErrorKind::WrongType | ErrorKind::InvalidConfig | ErrorKind::InvalidInput)
 }

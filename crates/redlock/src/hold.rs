@@ -1,10 +1,10 @@
 //! What an attempt may have left on the nodes, and how it is taken away again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     Claim, Fault, Operation, Standing, Vote,
@@ -66,6 +66,20 @@ pub(crate) struct Hold {
     armed: bool,
 }
 
+/// The release of an attempt that failed, under way in the background.
+pub(crate) struct Clearing {
+    known: oneshot::Receiver<()>,
+    unknown: oneshot::Receiver<()>,
+}
+
+impl Clearing {
+    /// Waits until nothing of the attempt is in the way of the next one: for the nodes that are known to hold it as
+    /// long as `patience`, and for those that have not answered only `moment`, since they may be dead or just late.
+    pub(crate) async fn wait(self, patience: Duration, moment: Duration) {
+        let (_, _) = tokio::join!(timeout(patience, self.known), timeout(moment, self.unknown));
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Ballots(Mutex<Marks>);
 
@@ -120,17 +134,17 @@ impl Hold {
         self.armed = false;
     }
 
-    /// Releases in the background; the receiver hears when the nodes that are known to hold it are done. Those of
-    /// which nothing is known may be dead, and are not to be waited for.
-    pub(crate) fn abandon(mut self) -> oneshot::Receiver<()> {
+    /// Releases in the background, and says when that is done.
+    pub(crate) fn abandon(mut self) -> Clearing {
         self.armed = false;
-        let (done, heard) = oneshot::channel();
-        let only = |wanted: Task| move |task| if task == wanted { task } else { Task::Skip };
         let tasks = self.tasks();
-        let part = |wanted| tasks.iter().copied().map(only(wanted)).collect();
-        self.core.releaser.push(self.job(part(Task::Release), Some(done)));
-        self.core.releaser.push(self.job(part(Task::Bury), None));
-        heard
+        let clear = |wanted: Task| {
+            let (done, heard) = oneshot::channel();
+            let only = |task: &Task| if *task == wanted { *task } else { Task::Skip };
+            self.core.releaser.push(self.job(tasks.iter().map(only).collect(), Some(done)));
+            heard
+        };
+        Clearing { known: clear(Task::Release), unknown: clear(Task::Bury) }
     }
 
     /// Releases and returns as soon as a majority has answered; the rest goes on in the background.

@@ -115,7 +115,7 @@ impl LockManager {
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire); [`InvalidInput`](ErrorKind::InvalidInput) also when there is no name, too
-    /// many of them, or one twice.
+    /// many of them, one twice, or when a cluster keeps them in different slots.
     pub async fn acquire_all<S: AsRef<str>>(&self, names: &[S], options: LockOptions) -> Result<Guard> {
         let distinct: HashSet<_> = names.iter().map(AsRef::as_ref).collect();
         if distinct.len() != names.len() || !(1..=MAX_TOGETHER).contains(&names.len()) {

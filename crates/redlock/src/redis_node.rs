@@ -111,8 +111,20 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
     }
 
     async fn inspect(&self) -> Result<NodeInfo, Fault> {
-        let info = self.query(redis::cmd("INFO")).await.map_err(fault_of)?;
-        node_info(&text(&info).ok_or_else(unreadable)?)
+        let answer = self.query(redis::cmd("INFO")).await.map_err(fault_of)?;
+        // A cluster connection asks all masters and answers with a map by address: all of them have to be fit.
+        let infos = match answer {
+            Value::Map(by_address) => by_address.into_iter().map(|(_, info)| info).collect(),
+            one => vec![one],
+        };
+        let mut whole = NodeInfo::default();
+        for info in infos {
+            let one = node_info(&text(&info).ok_or_else(unreadable)?)?;
+            whole.run_id = one.run_id;
+            whole.unfit.extend(one.unfit);
+            whole.unfit_for_quorum.extend(one.unfit_for_quorum);
+        }
+        Ok(whole)
     }
 
     async fn acquire(&self, claim: &Claim) -> Result<Vote, Fault> {

@@ -3,13 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use tokio::sync::oneshot;
 
 use crate::{
     Claim, Error, ErrorKind, Fault, NodeVerdict, Operation, Verdict, Vote,
     claim::owner_of,
     clock::Moment,
-    hold::{Hold, Mark},
+    hold::{Clearing, Hold, Mark},
     manager::Core,
     quorum,
 };
@@ -26,8 +25,7 @@ pub(crate) struct Refusal {
     pub(crate) error: Error,
     /// When a holder's time is over, as far as it was told.
     pub(crate) free_in: Option<Duration>,
-    /// Heard when nothing of the attempt is left on the nodes.
-    pub(crate) cleared: oneshot::Receiver<()>,
+    pub(crate) clearing: Clearing,
 }
 
 /// Makes one attempt in a quorum of any size.
@@ -40,7 +38,7 @@ pub(crate) async fn attempt(core: &Arc<Core>, claim: Claim) -> Result<Grant, Ref
         Ok(token) => Ok(Grant { hold, token, until }),
         Err(kind) => {
             let error = Error::new(kind, "acquire").with_verdicts(tally.verdicts());
-            Err(Refusal { error, free_in: tally.free_in(), cleared: hold.abandon() })
+            Err(Refusal { error, free_in: tally.free_in(), clearing: hold.abandon() })
         }
     }
 }
@@ -167,6 +165,8 @@ impl<'a> Tally<'a> {
         let abstaining = self.votes().filter(|vote| matches!(vote, Vote::Quarantined { .. })).count();
         if count(|fault| *fault == Fault::WrongType) > 0 {
             ErrorKind::WrongType
+        } else if count(|fault| matches!(fault, Fault::Refused(code) if code == "CROSSSLOT")) > 0 {
+            ErrorKind::InvalidInput
         } else if usable >= majority {
             ErrorKind::Held
         } else if usable + abstaining >= majority {

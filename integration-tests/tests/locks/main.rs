@@ -20,3 +20,4 @@ mod proxy;
 mod server_faults;
 mod soak;
 mod support;
+mod topologies;

@@ -28,7 +28,7 @@ async fn e08_the_network_fails() {
     let servers = forgetful_masters(3).await;
     quorum(&servers, config()).await;
     let (manager, proxies) = behind_proxies(&servers, config().with_node_timeout(ms(200))).await;
-    for fault in [Fault::Blackhole, Fault::DropReplies, Fault::Slow, Fault::Reset] {
+    for fault in [Fault::Blackhole, Fault::NoReplies, Fault::Slow, Fault::Reset] {
         proxies[0].set(fault);
         let mut slowest = Duration::ZERO;
         for _ in 0..5 {

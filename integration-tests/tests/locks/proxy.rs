@@ -22,10 +22,11 @@ use crate::support::*;
 #[repr(u8)]
 pub(crate) enum Fault {
     Pass,
-    /// Nothing passes either way; connections stay open.
+    /// Nothing passes either way; connections stay open, and what was sent arrives when the way is open again, as with
+    /// TCP.
     Blackhole,
-    /// Requests pass, replies do not.
-    DropReplies,
+    /// The same for replies only.
+    NoReplies,
     /// Requests wait for 2 seconds.
     Slow,
     /// Connections are closed, new ones too.
@@ -34,7 +35,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     fn of(number: u8) -> Self {
-        [Self::Pass, Self::Blackhole, Self::DropReplies, Self::Slow, Self::Reset][usize::from(number)]
+        [Self::Pass, Self::Blackhole, Self::NoReplies, Self::Slow, Self::Reset][usize::from(number)]
     }
 }
 
@@ -90,18 +91,18 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: Arc<Atomic
     loop {
         // A reset closes a connection on which nothing is said, too.
         let read = tokio::time::timeout(ms(20), from.read(&mut bytes)).await;
-        let current = Fault::of(fault.load(Ordering::SeqCst));
+        let current = || Fault::of(fault.load(Ordering::SeqCst));
         let count = match read {
-            _ if current == Fault::Reset => return,
+            _ if current() == Fault::Reset => return,
             Err(_) => continue,
             Ok(Ok(count)) if count > 0 => count,
             Ok(_) => return,
         };
-        match current {
-            Fault::Blackhole => continue,
-            Fault::DropReplies if replies => continue,
-            Fault::Slow if !replies => tokio::time::sleep(2 * SECOND).await,
-            _ => {}
+        if current() == Fault::Slow && !replies {
+            tokio::time::sleep(2 * SECOND).await;
+        }
+        while current() == Fault::Blackhole || (replies && current() == Fault::NoReplies) {
+            tokio::time::sleep(ms(5)).await;
         }
         if to.write_all(&bytes[..count]).await.is_err() {
             return;

@@ -45,7 +45,7 @@ for _, r in ipairs(list) do
   elseif holder and r.limit == 0 and intent > 0 then
     redis.call('SET', r.intent, id, 'PX', intent)
   end
-  if not holder then
+  if not holder and redis.call('EXISTS', r.queue) == 1 then
     purge(r)
     holder = redis.call('ZRANGE', r.queue, 0, 0)[1]
     left = 0

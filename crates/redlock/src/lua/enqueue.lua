@@ -11,7 +11,6 @@ local patience, claim, channel, place = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARG
 local r = resources(9)[1]
 
 local function granted()
-  dequeue(r, id)
   take(r, id, ttl)
   return { 'granted', mint({ r }, keep) }
 end
@@ -22,8 +21,10 @@ end
 if holds(r, id) then
   return granted()
 end
-purge(r)
-if redis.call('ZCARD', r.queue) == 0 and not blocked(r, id) then
+if redis.call('EXISTS', r.queue) == 1 then
+  purge(r)
+end
+if redis.call('EXISTS', r.queue) == 0 and not blocked(r, id) then
   return granted()
 end
 

@@ -45,6 +45,9 @@ local function blocked(r, id)
   if writer and writer ~= id then
     return writer, redis.call('PTTL', r.writer)
   end
+  if redis.call('EXISTS', r.readers) == 0 then
+    return nil
+  end
   redis.call('ZREMRANGEBYSCORE', r.readers, '-inf', now)
   if r.limit == 0 then
     local last = redis.call('ZRANGE', r.readers, -2, -1, 'WITHSCORES')
@@ -62,11 +65,11 @@ local function blocked(r, id)
   return nil
 end
 
--- Holds for `id` for at least `ttl` milliseconds from now; never shortens a hold.
+-- Holds for `id` for at least `ttl` milliseconds from now; never shortens a hold. Only for an `id` that nobody blocks.
 local function take(r, id, ttl)
   if r.limit == 0 then
-    if redis.call('GET', r.writer) ~= id or redis.call('PTTL', r.writer) < ttl then
-      redis.call('SET', r.writer, id, 'PX', ttl)
+    if not redis.call('SET', r.writer, id, 'NX', 'PX', ttl) and redis.call('PTTL', r.writer) < ttl then
+      redis.call('PEXPIRE', r.writer, ttl)
     end
     redis.call('DEL', r.intent)
     return

@@ -14,8 +14,9 @@ for _, r in ipairs(list) do
   elseif r.limit == 0 then
     redis.call('DEL', r.writer)
   end
-  redis.call('ZREM', r.readers, id)
-  dequeue(r, id)
+  if r.limit ~= 0 then
+    redis.call('ZREM', r.readers, id)
+  end
 end
 if burial > 0 then
   -- A server out of memory refuses this, and would refuse the late acquire too: the release still counts.
@@ -23,6 +24,7 @@ if burial > 0 then
 end
 for _, r in ipairs(list) do
   if redis.call('EXISTS', r.queue) == 1 then
+    dequeue(r, id)
     purge(r)
     hand_off(r)
   end
