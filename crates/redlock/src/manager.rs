@@ -161,7 +161,8 @@ impl LockManager {
         done.ok_or_else(|| Error::new(ErrorKind::Lost, "the work under the lock was stopped"))
     }
 
-    /// Takes over a lock that was [detached](Guard::detach), on this process or another, by prolonging it.
+    /// Takes over a lock that was [detached](Guard::detach), on this process or another, by prolonging it. Cancelled, it
+    /// releases the lock.
     ///
     /// # Errors
     /// [`Lost`](ErrorKind::Lost) when it is not held any more, [`Unavailable`](ErrorKind::Unavailable) when too few

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use redlock::{
     ErrorKind, Extension, LockConfig, LockManager, LockOptions, Observer, Operation, Outcome, Renewal,
     Verdict,
@@ -165,6 +166,48 @@ async fn a_failed_attempt_is_not_in_the_way_of_the_next() {
         assert!(!shelves[0].is_held());
     }
     drop(guard);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_rise_whatever_minority_hangs() {
+    let seed = rand::rng().random();
+    let mut chance = StdRng::seed_from_u64(seed);
+    let shelves = Shelf::row(5);
+    let manager = manager(&shelves).await;
+    let mut last = 0;
+    for _ in 0..300 {
+        let hanging = [chance.random_range(0..5), chance.random_range(0..5)];
+        for (index, shelf) in shelves.iter().enumerate() {
+            shelf.change(|state| state.hangs = hanging.contains(&index));
+        }
+        let guard = manager.acquire("k", plain(2 * SECOND)).await.unwrap();
+        assert!(guard.token() > last, "seed {seed}: {} after {last}", guard.token());
+        last = guard.token();
+        drop(guard);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_waits_can_be_spawned() {
+    fn sendable<T: Send + Sync>(value: T) -> T {
+        value
+    }
+    let shelves = Shelf::row(3);
+    let manager = manager(&shelves).await;
+    let (semaphore, election) = (manager.semaphore("s", 2).unwrap(), manager.election("e", SECOND).unwrap());
+    let token = tokio::spawn({
+        let manager = manager.clone();
+        async move { manager.with_lock("k", SECOND, |lease| async move { lease.token() }).await.unwrap() }
+    });
+    assert_eq!(token.await.unwrap(), 1);
+    let permit = tokio::spawn(async move { semaphore.acquire(plain(SECOND)).await.unwrap() });
+    assert_eq!(sendable(permit.await.unwrap()).release().await, Outcome::Released);
+    let term =
+        tokio::spawn(async move { election.lead(|lease| async move { lease.token() }).await.unwrap() });
+    assert_eq!(term.await.unwrap(), 3);
+    let all = tokio::spawn(async move { manager.acquire_all(&["a", "b"], plain(SECOND)).await.unwrap() });
+    let detached = all.await.unwrap().detach();
+    assert!(!format!("{detached:?}").contains('/'), "no secret in Debug");
 }
 
 /// Counts what it is told.
