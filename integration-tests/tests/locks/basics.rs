@@ -181,3 +181,25 @@ async fn work_under_a_lock_is_stopped_when_it_is_lost(ours: LockManager, theirs:
     // The future that was dropped releases in the background.
     assert!(theirs.acquire("k", plain(SECOND)).await.unwrap().token() > done);
 }
+
+/// The script that the README gives for checking a token at a Redis key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_script_of_the_readme_refuses_a_holder_that_was_overtaken() {
+    let readme = include_str!("../../../crates/redlock/README.md");
+    let script = readme.split("```lua\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let server = forgetful().await;
+    let locks = single(&server, config()).await;
+    let first = locks.acquire("k", plain(ms(300))).await.unwrap();
+    first.lost().await;
+    let second = locks.acquire("k", plain(5 * SECOND)).await.unwrap();
+    let write = async |token: u64, value: &str| -> i64 {
+        let mut eval = redis::cmd("EVAL");
+        eval.arg(script).arg(2).arg("{d}data").arg("{d}fence").arg(token).arg(value);
+        server.command(&eval).await
+    };
+    assert_eq!(write(first.token(), "first").await, 1, "nobody has written with a higher token yet");
+    assert_eq!(write(second.token(), "second").await, 1);
+    assert_eq!(write(first.token(), "late").await, 0);
+    assert_eq!(write(second.token(), "again").await, 1);
+    assert_eq!(server.command::<String>(redis::cmd("GET").arg("{d}data")).await, "again");
+}
