@@ -94,8 +94,8 @@ impl ClusterConfig {
     }
 }
 
-/// A cluster of six nodes, or as configured. Nodes are named by the `Server` that runs them; the first ones were the
-/// masters at the start, in the order of their slots.
+/// A cluster of six nodes, or as configured. Nodes are named by the `Server` that runs them; the first ones
+/// were the masters at the start, in the order of their slots.
 #[derive(Debug)]
 pub struct Cluster {
     config: ClusterConfig,
@@ -178,8 +178,8 @@ impl Cluster {
             .await
     }
 
-    /// Waits until all slots are served, all responsive nodes see the same cluster, and all responsive replicas are
-    /// linked to their masters.
+    /// Waits until all slots are served, all responsive nodes see the same cluster, and all responsive
+    /// replicas are linked to their masters.
     ///
     /// # Panics
     /// When that is not so within a minute.

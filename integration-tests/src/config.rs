@@ -6,8 +6,9 @@ use redis::Cmd;
 
 use crate::{Server, port::Port, tls::Certificates};
 
-/// Settings of one server. Every server listens on a free port of 127.0.0.1 and on a unix socket in its own folder,
-/// and appends every write to its AOF before it answers, so that a killed server forgets nothing it acknowledged.
+/// Settings of one server. Every server listens on a free port of 127.0.0.1 and on a unix socket in its own
+/// folder, and appends every write to its AOF before it answers, so that a killed server forgets nothing it
+/// acknowledged.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ServerConfig {
@@ -15,8 +16,8 @@ pub struct ServerConfig {
     pub password: Option<String>,
     /// Lines added to `redis.conf`, as written there, each a name and a value. Default: none.
     pub options: Vec<(String, String)>,
-    /// Lines of an ACL file, e.g. `user ro on >pw ~app:* +@read`. A user for the tests' own control connection is
-    /// added. Default: none, no ACL file.
+    /// Lines of an ACL file, e.g. `user ro on >pw ~app:* +@read`. A user for the tests' own control
+    /// connection is added. Default: none, no ACL file.
     pub acl: Vec<String>,
     /// TLS instead of plain TCP, client certificates required. Default: none, plain TCP.
     pub tls: Option<Certificates>,
@@ -35,7 +36,8 @@ impl ServerConfig {
         self
     }
 
-    /// Adds a line to `redis.conf`; the value is written as it stands, so empty strings and spaces need quotes there.
+    /// Adds a line to `redis.conf`; the value is written as it stands, so empty strings and spaces need
+    /// quotes there.
     pub fn with_option(mut self, name: impl Into<String>, value: impl ToString) -> Self {
         self.options.push((name.into(), value.to_string()));
         self
@@ -61,8 +63,8 @@ impl ServerConfig {
         Server::start_with(self).await
     }
 
-    /// The user as whom replicas, sentinels, MIGRATE and the tests' own control connection log in; `None` is the
-    /// `default` user.
+    /// The user as whom replicas, sentinels, MIGRATE and the tests' own control connection log in; `None` is
+    /// the `default` user.
     pub(crate) fn peer_user(&self) -> Option<&str> {
         self.has_acl().then_some(CONTROL_USER)
     }

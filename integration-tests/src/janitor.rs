@@ -1,9 +1,9 @@
-//! The janitor: a shell process that kills the servers and removes their files when this process ends, however
-//! it ends.
+//! The janitor: a shell process that kills the servers and removes their files when this process ends,
+//! however it ends.
 //!
 //! `Drop` does not run after SIGKILL, an abort or a `process::exit`, and a parent-death signal fires when the
-//! spawning *thread* ends, which libtest threads do all the time. The janitor instead reads a pipe that only this
-//! process and its newborn children hold. End of file means that this process is gone.
+//! spawning *thread* ends, which libtest threads do all the time. The janitor instead reads a pipe that only
+//! this process and its newborn children hold. End of file means that this process is gone.
 //!
 //! A child tells the janitor its own pid before it becomes the server, through that same pipe, so there is no
 //! moment at which a server runs and the janitor does not know it.
@@ -21,11 +21,13 @@ use parking_lot::Mutex;
 
 /// What the janitor runs. `$1` is the directory of this process's servers.
 ///
-/// It ignores the signals of a terminal, so that Ctrl-C ends the tests and not the cleaning up. A killed server may
-/// still create a file while it dies, hence the loop around `rm`.
+/// It ignores the signals of a terminal, so that Ctrl-C ends the tests and not the cleaning up. A killed
+/// server may still create a file while it dies, hence the loop around `rm`.
 const JANITOR: &str = r#"
 trap '' HUP INT TERM
-mkdir -p "$1" && echo ready
+PATH=/usr/bin:/bin:$PATH
+mkdir -p "$1" || exit 1
+echo ready
 pids=
 while read -r verb pid; do
   case $verb in
@@ -81,8 +83,8 @@ impl Janitor {
             .expect("/bin/sh starts")
     }
 
-    /// Takes a child off the list. Called once it is dead or has SIGKILL pending and before it is reaped, so that the
-    /// list never names a pid that may belong to somebody else.
+    /// Takes a child off the list. Called once it is dead or has SIGKILL pending and before it is reaped, so
+    /// that the list never names a pid that may belong to somebody else.
     pub(crate) fn forget(&self, child: &Child) {
         // A janitor that somebody killed cannot be told; the tests go on without one.
         let _ = writeln!(self.pipe.lock(), "gone {}", child.id());

@@ -17,6 +17,7 @@ mod config;
 mod janitor;
 mod masters;
 mod port;
+pub mod proxy;
 mod sentinel;
 mod server;
 mod slots;
@@ -35,3 +36,8 @@ pub use crate::{
     tls::{Certificates, Identity},
     wait::eventually,
 };
+
+/// The examples of the workspace's README, as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -2,17 +2,17 @@
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-/// Client ports are taken from here, and a cluster bus port is always 10,000 higher. Both ranges stay below 32,768,
-/// where Linux begins to hand out ports to outgoing connections.
+/// Client ports are taken from here, and a cluster bus port is always 10,000 higher. Both ranges stay below
+/// 32,768, where Linux begins to hand out ports to outgoing connections.
 const FIRST: u16 = 10_500;
 const COUNT: u16 = 10_000;
 const BUS_OFFSET: u16 = 10_000;
 
 /// A TCP port on 127.0.0.1, together with its cluster bus port, that is ours until this is dropped.
 ///
-/// Binding a TCP port and releasing it for the server is a race between parallel tests. The reservation is a UDP
-/// socket on the same number instead: no TCP server minds it, no second test gets it, and the kernel gives it back
-/// when this process ends. It also holds while the server is down between a kill and a restart.
+/// Binding a TCP port and releasing it for the server is a race between parallel tests. The reservation is a
+/// UDP socket on the same number instead: no TCP server minds it, no second test gets it, and the kernel
+/// gives it back when this process ends. It also holds while the server is down between a kill and a restart.
 #[derive(Debug)]
 pub struct Port {
     number: u16,

@@ -192,8 +192,8 @@ impl SentinelGroup {
         self.successor_of(old).await
     }
 
-    /// Waits until every node runs, every replica is linked to the one master, and every sentinel sees all that: from
-    /// then on a failover works.
+    /// Waits until every node runs, every replica is linked to the one master, and every sentinel sees all
+    /// that: from then on a failover works.
     ///
     /// # Panics
     /// When that is not so within a minute.
@@ -237,7 +237,8 @@ impl SentinelGroup {
             }
         }
         let port = agreed.ok_or("no sentinel is responsive")?;
-        let node = self.nodes.iter().find(|node| node.port() == port).ok_or(format!("no node on {port}"))?;
+        let node =
+            self.nodes.iter().find(|node| node.port() == port).ok_or_else(|| format!("no node on {port}"))?;
         match node.info("role").await.map_err(|error| format!("{node}: {error}"))?.as_deref() {
             Some("master") => Ok(node),
             role => Err(format!("{node} calls itself {role:?}")),
@@ -264,11 +265,12 @@ impl SentinelGroup {
     }
 }
 
-/// Lets a sentinel look around every second instead of every ten: otherwise half a minute passes after a failover until
-/// it has made the old master a replica. Servers before Redis 7.0 lack the command and stay slow.
+/// Lets a sentinel look around every second instead of every ten: otherwise half a minute passes after a
+/// failover until it has made the old master a replica. Servers before Redis 7.0 lack the command and stay
+/// slow.
 async fn hurry(sentinel: &Server) {
     let mut debug = cmd("SENTINEL");
-    debug.arg("DEBUG").arg("INFO-PERIOD").arg(1000).arg("PUBLISH-PERIOD").arg(500).arg("ASK-PERIOD").arg(500);
+    debug.arg("DEBUG").arg("INFO-PERIOD").arg(1000).arg("PUBLISH-PERIOD").arg(500);
     match sentinel.try_command::<()>(&debug).await {
         Ok(()) => {}
         Err(error) if error.to_string().to_lowercase().contains("unknown") => {}

@@ -10,26 +10,21 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, FromRedisValue, IntoConnectionInfo,
-    RedisConnectionInfo, RedisResult, aio::MultiplexedConnection,
-};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-use crate::{binary::server_binary, config::ServerConfig, janitor::Janitor, port::Port};
+use crate::{config::ServerConfig, janitor::Janitor, port::Port};
+
+mod control;
+mod faults;
 
 /// How long a server may take to come up. Generous: it takes 10 to 60 ms on an idle machine.
 pub const READY_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a control command may take.
-const CONTROL_WITHIN: Duration = Duration::from_secs(5);
-
 /// A server process on 127.0.0.1 with a port, a folder, a log and an AOF of its own.
 ///
-/// It lives as long as this value, and dies with the process that started it, even when that one is killed. All
-/// methods take `&self`, so that one task can hurt the server while others use it.
+/// It lives as long as this value, and dies with the process that started it, even when that one is killed.
+/// All methods take `&self`, so that one task can hurt the server while others use it.
 pub struct Server {
     config: ServerConfig,
     port: Port,
@@ -47,8 +42,8 @@ impl Server {
         ServerConfig::default().start().await
     }
 
-    /// The URL a client connects to, with the password if there is one: `redis://127.0.0.1:10500/`, or `rediss://`
-    /// for a server with TLS.
+    /// The URL a client connects to, with the password if there is one: `redis://127.0.0.1:10500/`, or
+    /// `rediss://` for a server with TLS.
     pub fn url(&self) -> String {
         let scheme = if self.config.tls.is_some() { "rediss" } else { "redis" };
         let mut url = Url::parse(&format!("{scheme}://{}/", self.address())).expect("a well-formed URL");
@@ -116,168 +111,6 @@ impl Server {
             lines[lines.len().saturating_sub(20)..].join("\n")
         };
         format!("{}\n{}", tail("log"), tail("output"))
-    }
-}
-
-/// Faults.
-impl Server {
-    /// Kills the process with SIGKILL and returns when it is gone. Does nothing when it is down already.
-    pub fn kill(&self) {
-        self.frozen.store(false, Relaxed);
-        let Some(mut child) = self.process.lock().take() else { return };
-        // SIGKILL is pending after this, so the janitor may forget the pid before it is free for others.
-        let _ = child.kill();
-        Janitor::get().forget(&child);
-        child.wait().expect("the server is our child");
-    }
-
-    /// Stops the process with SIGSTOP and returns when it has stopped: the kernel still accepts connections for it,
-    /// and nothing is answered.
-    ///
-    /// # Panics
-    /// When the server is down.
-    pub fn freeze(&self) {
-        let pid = self.signal(Signal::STOP);
-        self.frozen.store(true, Relaxed);
-        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        waitid(WaitId::Pid(pid), options).expect("the server is our child");
-    }
-
-    /// Lets a frozen process go on, with SIGCONT.
-    ///
-    /// # Panics
-    /// When the server is down.
-    pub fn thaw(&self) {
-        self.signal(Signal::CONT);
-        self.frozen.store(false, Relaxed);
-    }
-
-    /// Ends the process in an orderly way, with SIGTERM, and waits until it is gone.
-    ///
-    /// # Panics
-    /// When it is still there after 30 seconds.
-    pub async fn terminate(&self) {
-        self.signal(Signal::TERM);
-        let end = Instant::now() + READY_WITHIN;
-        while self.exit_status().is_none() && self.is_running() {
-            assert!(Instant::now() < end, "{self} ignores SIGTERM; its log:\n{}", self.log_tail());
-            sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// Kills the server if it runs, and starts it again on the same port with what its AOF holds.
-    ///
-    /// # Panics
-    /// When it does not come up.
-    pub async fn restart(&self) {
-        self.kill();
-        self.launch();
-        self.wait_ready(READY_WITHIN).await;
-    }
-
-    /// Kills the server if it runs, and starts it again on the same port with no data at all.
-    ///
-    /// # Panics
-    /// When it does not come up.
-    pub async fn restart_empty(&self) {
-        self.kill();
-        fs::remove_dir_all(self.dir.join("data")).expect("the data folder can be removed");
-        self.launch();
-        self.wait_ready(READY_WITHIN).await;
-    }
-
-    /// Starts a killed server again on the same port and with its data, without waiting for it.
-    ///
-    /// # Panics
-    /// When it is running.
-    pub fn launch(&self) {
-        let mut process = self.process.lock();
-        assert!(process.is_none(), "{self} is running already");
-        fs::create_dir_all(self.dir.join("data")).expect("the data folder can be created");
-        let binary = server_binary();
-        let conf = self.dir.join("redis.conf");
-        let mut command = vec![binary.to_str().expect("a UTF-8 path"), conf.to_str().expect("a UTF-8 path")];
-        if self.config.sentinel {
-            command.push("--sentinel");
-        }
-        *process = Some(Janitor::get().spawn(&command, &self.dir.join("output")));
-    }
-
-    /// Waits until the server answers PING: it listens on all its ports, and has loaded its data.
-    ///
-    /// # Panics
-    /// When it has not within `deadline`, or when the process ends; the message holds the log's tail.
-    pub async fn wait_ready(&self, deadline: Duration) {
-        if let Err(reason) = self.try_wait_ready(deadline).await {
-            panic!("{self} {reason}; its log:\n{}", self.log_tail());
-        }
-    }
-
-    fn signal(&self, signal: Signal) -> Pid {
-        let process = self.process.lock();
-        let child = process.as_ref().unwrap_or_else(|| panic!("{self} is down"));
-        let pid = Pid::from_child(child);
-        kill_process(pid, signal).expect("the server is our child");
-        pid
-    }
-
-    /// How the process ended, when it has ended by itself since it was last asked.
-    fn exit_status(&self) -> Option<ExitStatus> {
-        let mut process = self.process.lock();
-        let child = process.as_mut()?;
-        let status = child.try_wait().expect("the server is our child")?;
-        Janitor::get().forget(child);
-        *process = None;
-        Some(status)
-    }
-}
-
-/// Control: commands of the test itself, over the unix socket, so that neither TLS nor a proxy is in the way.
-impl Server {
-    /// A new control connection with all rights.
-    ///
-    /// # Errors
-    /// When the server is down or does not answer within 5 seconds.
-    pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        let mut settings = RedisConnectionInfo::default();
-        if let Some(user) = self.config.peer_user() {
-            settings = settings.set_username(user);
-        }
-        if let Some(password) = self.config.peer_password() {
-            settings = settings.set_password(password);
-        }
-        let info =
-            ConnectionAddr::Unix(self.unix_socket()).into_connection_info()?.set_redis_settings(settings);
-        let timeouts = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONTROL_WITHIN))
-            .set_response_timeout(Some(CONTROL_WITHIN));
-        Client::open(info)?.get_multiplexed_async_connection_with_config(&timeouts).await
-    }
-
-    /// Runs one command on a control connection of its own.
-    ///
-    /// # Errors
-    /// What the server answered, or why it did not.
-    pub async fn try_command<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
-        command.query_async(&mut self.connect().await?).await
-    }
-
-    /// Runs one command on a control connection of its own.
-    ///
-    /// # Panics
-    /// When it fails.
-    pub async fn command<T: FromRedisValue>(&self, command: &Cmd) -> T {
-        self.try_command(command).await.unwrap_or_else(|error| panic!("{self}: {error}"))
-    }
-
-    /// One field of INFO, e.g. `info("master_link_status")`; `None` when INFO has no such field.
-    ///
-    /// # Errors
-    /// Why INFO failed.
-    pub async fn info(&self, field: &str) -> RedisResult<Option<String>> {
-        let text: String = self.try_command(redis::cmd("INFO").arg("everything")).await?;
-        let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        Ok(value.map(|value| value.trim().to_owned()))
     }
 }
 

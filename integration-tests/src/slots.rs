@@ -9,8 +9,8 @@ use crate::{Cluster, Server, cluster_view::ClusterView};
 /// How many slots a cluster has.
 pub const SLOTS: u16 = 16_384;
 
-/// The slot of a key: CRC16 of the part between the first `{` and the next `}`, if there is one and it is not empty,
-/// else of the whole key.
+/// The slot of a key: CRC16 of the part between the first `{` and the next `}`, if there is one and it is not
+/// empty, else of the whole key.
 ///
 /// Source: the Redis Cluster specification, "Hash tags".
 pub fn slot_of(key: &[u8]) -> u16 {
@@ -62,8 +62,8 @@ impl Cluster {
         self.reshard(slot..=slot, to).await;
     }
 
-    /// Moves slots with all their keys to the master `to`, one after the other, as `redis-cli --cluster reshard` does,
-    /// and waits until all nodes know.
+    /// Moves slots with all their keys to the master `to`, one after the other, as `redis-cli --cluster
+    /// reshard` does, and waits until all nodes know.
     ///
     /// # Panics
     /// When a node refuses.
@@ -87,9 +87,9 @@ impl Cluster {
         from.command::<()>(cmd("CLUSTER").arg("SETSLOT").arg(slot).arg("MIGRATING").arg(self.id(to))).await;
     }
 
-    /// Tells the new owner first and the old one next, as the specification asks: should the second message be lost,
-    /// two nodes claim the slot and the newer claim wins, while the other order could leave it to nobody. The other
-    /// nodes hear of it by gossip.
+    /// Tells the new owner first and the old one next, as the specification asks: should the second message
+    /// be lost, two nodes claim the slot and the newer claim wins, while the other order could leave it to
+    /// nobody. The other nodes hear of it by gossip.
     async fn assign(&self, slot: u16, from: &Server, to: &Server) {
         let command = cmd("CLUSTER").arg("SETSLOT").arg(slot).arg("NODE").arg(self.id(to)).to_owned();
         to.command::<()>(&command).await;

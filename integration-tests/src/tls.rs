@@ -82,8 +82,8 @@ impl Identity {
     }
 }
 
-/// A certificate authority with one certificate and key of each [`Identity`], as PEM files. Clones share the files,
-/// which are removed with the last clone.
+/// A certificate authority with one certificate and key of each [`Identity`], as PEM files. Clones share the
+/// files, which are removed with the last clone.
 #[derive(Clone, Debug)]
 pub struct Certificates {
     folder: Arc<TempDir>,

@@ -1,3 +1,57 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod backoff;
+mod batch;
+mod budget;
+mod classify;
+mod cluster;
+mod config;
+mod conn;
+mod credentials;
+mod dedicated;
+mod dial;
+mod endpoint;
+mod errand;
+mod error;
+mod events;
+mod gather;
+mod ground;
+mod guard;
+mod handshake;
+mod health;
+mod link;
+mod node;
+mod observe;
+mod options;
+mod pool;
+mod pubsub;
+mod reply;
+mod request;
+mod routing;
+mod scan;
+mod setters;
+mod setup;
+mod shards;
+mod slots;
+mod stream;
+mod supervisor;
+mod topology;
+mod url;
+mod watch;
+
+pub use config::{Backoff, Batching, Config, KeepAlive, Pooling, Protocol, Servers, Tcp};
+pub use conn::Conn;
+pub use credentials::{Credentials, CredentialsProvider};
+pub use dedicated::Dedicated;
+pub use endpoint::Endpoint;
+pub use error::{Class, Error, ErrorKind, Result};
+pub use events::{DownReason, Event, Events, State};
+pub use handshake::Role;
+pub use health::{Health, HealthReason, HealthStatus};
+pub use observe::{BatchKind, EndpointGate, Observer, Outcome, Permit, Settle};
+pub use options::{Condition, Expiry, SetOptions};
+pub use pool::PoolStats;
+pub use pubsub::{Notice, Subscription};
+pub use scan::{Scan, ScanOptions};

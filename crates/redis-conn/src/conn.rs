@@ -1,0 +1,243 @@
+//! The handle.
+
+use std::fmt;
+use std::sync::Arc;
+
+use redis::{Cmd, Pipeline, RedisError, RedisFuture, Value};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::config::{Config, Servers};
+use crate::dedicated::Dedicated;
+use crate::endpoint::FixedEndpoint;
+use crate::error::{Class, Error, ErrorKind, Result};
+use crate::events::{Events, State};
+use crate::guard::refuse_stateful;
+use crate::health::Health;
+use crate::node::Node;
+use crate::options::SetOptions;
+use crate::pool::PoolStats;
+use crate::pubsub::Subscription;
+use crate::reply;
+use crate::request::Piped;
+use crate::setup::Setup;
+use crate::topology::{Replies, Topology};
+
+/// A handle to Redis that keeps itself connected. Clones share the connections; the last one closes them.
+///
+/// Commands of all tasks share one connection. While it is down they fail at once, with a class that says that
+/// nothing was sent, and attempts to connect go on for ever. Every operation ends by its deadline.
+#[derive(Clone)]
+pub struct Conn {
+    topology: Arc<dyn Topology>,
+}
+
+impl Conn {
+    /// Connects.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a wrong setting; `Unavailable` or `Timeout` when nothing answered within
+    /// `connect_timeout`; `Auth`, `Denied` or `Protocol` when the server answered and repeating cannot help.
+    pub async fn connect(config: Config) -> Result<Self> {
+        config.validate()?;
+        let deadline = Instant::now() + config.connect_timeout;
+        let topology: Arc<dyn Topology> = match config.servers.clone() {
+            Servers::Standalone(endpoint) => {
+                let source = Arc::new(FixedEndpoint::new(endpoint));
+                let node = Node::start(Setup::new(Arc::new(config), source));
+                node.ready(deadline).await?;
+                Arc::new(node)
+            }
+            Servers::Cluster { seeds } => Arc::new(Cluster::connect(config, &seeds, deadline).await?),
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    Class::Fatal,
+                    "this build lacks the topology",
+                ));
+            }
+        };
+        Ok(Self { topology })
+    }
+
+    /// Sends a command and waits for its answer, at most until `deadline`.
+    ///
+    /// Commands that change or block the shared connection (`SELECT`, `WATCH`, `MULTI`, `SUBSCRIBE`, `BLPOP`,
+    /// `CLIENT REPLY` ...) are refused; a pipeline in atomic mode is fine.
+    ///
+    /// # Errors
+    /// An error reply of the server comes as its kind (`WrongType`, `Reply` ...), with its code. `Unavailable`,
+    /// `Overloaded` and `Rejected` mean that nothing was sent; `Timeout` and `Disconnected` say by their class
+    /// whether the command may have run. `Unsupported` for the commands named above.
+    pub async fn run(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
+        reply::value(self.send(command, deadline).await?)
+    }
+
+    /// Sends a pipeline as one request and returns one result per member, in order. A failed member leaves the
+    /// others alone. In atomic mode the members are those of `EXEC`.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), for the pipeline as a whole; `Aborted` when a transaction did not run.
+    pub async fn run_pipeline(&self, pipeline: &Pipeline, deadline: Instant) -> Result<Vec<Result<Value>>> {
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        let replies = self.send_pipeline(Piped::new(pipeline), deadline).await?;
+        reply::members(pipeline, replies)
+    }
+
+    /// Reads a string. Under load it shares a request with other reads.
+    ///
+    /// # Errors
+    /// `WrongType` when the key holds something else; otherwise as [`run`](Self::run).
+    pub async fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {
+        match self.topology.single() {
+            Some(node) => node.get(key, deadline).await,
+            None => self.topology.get(key, deadline).await,
+        }
+    }
+
+    /// Writes a string over whatever the key held, and says whether it did: `false` only when the condition
+    /// did not hold. Under load it shares a request with other writes.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a time to live below 1 ms; otherwise as [`run`](Self::run).
+    pub async fn set(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        options: SetOptions,
+        deadline: Instant,
+    ) -> Result<bool> {
+        options.validate()?;
+        match self.topology.single() {
+            Some(node) => node.set(key, value, options, deadline).await,
+            None => self.topology.set(key, value, options, deadline).await,
+        }
+    }
+
+    /// Lends a connection of its own from the pool, for blocking commands, `WATCH` and other exclusive work.
+    /// Waits at most `pool.wait_timeout` for one; callers are served in order.
+    ///
+    /// # Errors
+    /// `Overloaded` when none became free in time; `Unavailable` while the server is not reachable;
+    /// `Unsupported` where there is no single node to connect to.
+    pub async fn dedicated(&self) -> Result<Dedicated> {
+        self.single("dedicated connections")?.pool().acquire().await
+    }
+
+    /// The state of the pool of dedicated connections; all zero where there is no single node.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.topology.single().map_or_else(PoolStats::default, |node| node.pool().stats())
+    }
+
+    /// Opens a subscription on a connection of its own.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), within `connect_timeout`; `Unsupported` where there is no single node.
+    pub async fn subscribe(&self) -> Result<Subscription> {
+        let setup = Arc::clone(self.single("subscriptions")?.setup());
+        let deadline = Instant::now() + setup.config.connect_timeout;
+        Subscription::open(setup, deadline).await
+    }
+
+    /// The server's health, checked every `health_interval` and when the connection is lost or back.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no single node.
+    pub fn health(&self) -> Result<watch::Receiver<Health>> {
+        Ok(self.single("one health for all")?.health().watch())
+    }
+
+    /// What happens on the connections from now on.
+    pub fn events(&self) -> Events {
+        self.topology.setup().events.subscribe()
+    }
+
+    /// State of the shared connection.
+    pub fn state(&self) -> State {
+        self.topology.state()
+    }
+
+    /// The settings it was built from.
+    pub fn config(&self) -> &Config {
+        &self.topology.setup().config
+    }
+
+    /// Closes the shared connections, for every clone, and the idle ones of the pool; returns when they are closed.
+    /// What is under way fails. Lent connections and subscriptions end when they are dropped.
+    pub async fn close(&self) {
+        self.topology.close().await;
+    }
+
+    pub(crate) fn topology(&self) -> Arc<dyn Topology> {
+        Arc::clone(&self.topology)
+    }
+
+    fn single(&self, what: &'static str) -> Result<&Node> {
+        let unsupported =
+            || Error::new(ErrorKind::Unsupported, Class::NotSent, format!("{what} over many nodes"));
+        self.topology.single().ok_or_else(unsupported)
+    }
+
+    async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
+        refuse_stateful(command)?;
+        match self.topology.single() {
+            Some(node) => node.send(command, deadline).await,
+            None => self.topology.send(command, deadline).await,
+        }
+    }
+
+    async fn send_pipeline(&self, pipeline: Piped<'_>, deadline: Instant) -> Result<Replies> {
+        for command in pipeline.pipeline.cmd_iter() {
+            refuse_stateful(command)?;
+        }
+        match self.topology.single() {
+            Some(node) => Ok(node.send(pipeline, deadline).await?.into_iter().map(Ok).collect()),
+            None => self.topology.send_pipeline(pipeline, deadline).await,
+        }
+    }
+
+    fn default_deadline(&self) -> Instant {
+        Instant::now() + self.config().command_timeout
+    }
+}
+
+/// Lets every redis-rs command, pipeline and script run over the handle, each within `command_timeout`.
+///
+/// Error replies of the server come as redis-rs knows them; errors of this crate are the source of an I/O error
+/// and can be had back with [`Error::from_redis`].
+impl redis::aio::ConnectionLike for Conn {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        let deadline = self.default_deadline();
+        Box::pin(async move { self.send(cmd, deadline).await.map_err(RedisError::from) })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        let deadline = self.default_deadline();
+        let piped = Piped { pipeline, offset, count };
+        Box::pin(async move {
+            let replies = self.send_pipeline(piped, deadline).await.map_err(RedisError::from)?;
+            replies.into_iter().map(|reply| reply.map_err(RedisError::from)).collect()
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        i64::from(self.config().db)
+    }
+}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Conn")
+            .field("servers", &self.config().servers)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}

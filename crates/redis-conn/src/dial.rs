@@ -1,0 +1,174 @@
+//! Opens one connection: socket, options, driver, handshake.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::select_ok;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, RedisConnectionInfo};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::config::{Config, Tcp};
+use crate::credentials::{Credentials, CredentialsProvider, FixedCredentials};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::handshake::{ServerInfo, handshake};
+use crate::stream::{BoxStream, Traffic, Watched};
+
+/// Room in the driver's channel beyond the in-flight budget: batches and our own probes.
+const OWN_REQUESTS: usize = 256;
+
+/// Opens connections as the configuration says.
+pub(crate) struct Dialer {
+    config: Arc<Config>,
+    credentials: Arc<dyn CredentialsProvider>,
+}
+
+/// A connection whose handshake succeeded.
+pub(crate) struct Dialed {
+    pub(crate) mux: MultiplexedConnection,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) server: ServerInfo,
+    pub(crate) driver: Driver,
+}
+
+/// The task that owns the socket. Dropping it closes the socket; its end is the connection's end.
+pub(crate) struct Driver {
+    task: JoinHandle<()>,
+    traffic: Arc<Traffic>,
+}
+
+impl Driver {
+    /// Completes when the connection is over.
+    pub(crate) async fn ended(&mut self) {
+        // A panic of the driver ends the connection as any other end does.
+        let _ = (&mut self.task).await;
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.traffic.sever();
+        self.task.abort();
+    }
+}
+
+impl Dialer {
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        let credentials = config
+            .credentials_provider
+            .clone()
+            .unwrap_or_else(|| Arc::new(FixedCredentials(config.credentials.clone())));
+        Self { config, credentials }
+    }
+
+    /// Dials `endpoint` and runs the handshake, all within the dial timeout.
+    ///
+    /// # Errors
+    /// `Timeout`, `Unavailable`, `Auth`, `Denied`, `InvalidConfig` (no such database), `Protocol`.
+    pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Dialed> {
+        self.bounded(async {
+            let stream = self.open(endpoint).await?;
+            let credentials = self.ask_credentials().await?;
+            self.start(stream, credentials.as_ref()).await
+        })
+        .await
+    }
+
+    /// Opens the byte stream of a connection that is driven by something else than a multiplexer, and says
+    /// which credentials to present on it.
+    pub(crate) async fn open_raw(&self, endpoint: &Endpoint) -> Result<(BoxStream, Option<Credentials>)> {
+        self.bounded(async { Ok((self.open(endpoint).await?, self.ask_credentials().await?)) }).await
+    }
+
+    async fn bounded<T>(&self, dialing: impl Future<Output = Result<T>>) -> Result<T> {
+        match timeout(self.config.dial_timeout, dialing).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Error::not_sent(ErrorKind::Timeout, "no connection within dial_timeout")),
+        }
+    }
+
+    async fn start(&self, stream: BoxStream, credentials: Option<&Credentials>) -> Result<Dialed> {
+        let traffic = Arc::new(Traffic::default());
+        // The handshake is ours, so redis-rs is told to do none.
+        let silent = RedisConnectionInfo::default().set_skip_set_lib_name();
+        let settings = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_connection_timeout(None)
+            .set_pipeline_buffer_size(self.config.max_in_flight + OWN_REQUESTS);
+        let watched = Watched::new(stream, Arc::clone(&traffic));
+        let (mux, driver) =
+            MultiplexedConnection::new_with_config(&silent, watched, settings).await.map_err(|error| {
+                Error::not_sent(ErrorKind::Unavailable, "the connection broke in the handshake")
+                    .with_source(error)
+            })?;
+        let driver = Driver { task: tokio::spawn(driver), traffic: Arc::clone(&traffic) };
+        let server = handshake(&mux, &self.config, credentials).await?;
+        Ok(Dialed { mux, traffic, server, driver })
+    }
+
+    async fn ask_credentials(&self) -> Result<Option<Credentials>> {
+        self.credentials.credentials().await.map_err(|cause| {
+            Error::not_sent(ErrorKind::Auth, "the credentials provider failed").with_cause(cause)
+        })
+    }
+
+    async fn open(&self, endpoint: &Endpoint) -> Result<BoxStream> {
+        let opened: io::Result<BoxStream> = match endpoint {
+            Endpoint::Tcp { host, port } => {
+                connect_tcp(host, *port, &self.config.tcp).await.map(|stream| Box::new(stream) as BoxStream)
+            }
+            Endpoint::Unix(path) => {
+                UnixStream::connect(path).await.map(|stream| Box::new(stream) as BoxStream)
+            }
+        };
+        opened.map_err(|cause| {
+            Error::not_sent(ErrorKind::Unavailable, format!("cannot connect to {endpoint}"))
+                .with_source(cause)
+        })
+    }
+}
+
+/// Looks the name up anew each time, so that a changed record is followed, and dials all addresses at once.
+async fn connect_tcp(host: &str, port: u16, settings: &Tcp) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await?.collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    let dials = addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)));
+    let (stream, _) = select_ok(dials).await?;
+    apply(&stream, settings)?;
+    Ok(stream)
+}
+
+fn apply(stream: &TcpStream, settings: &Tcp) -> io::Result<()> {
+    stream.set_nodelay(settings.nodelay)?;
+    let socket = SockRef::from(stream);
+    if let Some(probes) = &settings.keepalive {
+        let keepalive = TcpKeepalive::new()
+            .with_time(probes.idle)
+            .with_interval(probes.interval)
+            .with_retries(probes.retries);
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    set_user_timeout(&socket, settings.user_timeout)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_user_timeout(socket: &SockRef<'_>, timeout: Option<Duration>) -> io::Result<()> {
+    socket.set_tcp_user_timeout(timeout)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set_user_timeout(_: &SockRef<'_>, _: Option<Duration>) -> io::Result<()> {
+    Ok(())
+}

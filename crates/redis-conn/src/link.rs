@@ -1,0 +1,286 @@
+//! One supervised connection, as operations see it: send, wait until the deadline, say what is known.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use parking_lot::Mutex;
+use redis::ServerError;
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use crate::budget::{Budget, Charge};
+use crate::classify::{Trouble, server_error, trouble};
+use crate::dial::Dialed;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::State;
+use crate::handshake::ServerInfo;
+use crate::observe::Permit;
+use crate::request::{Request, exchange};
+use crate::setup::Setup;
+use crate::stream::Traffic;
+
+/// An established connection and what is still owed to it.
+pub(crate) struct Live {
+    pub(crate) mux: MultiplexedConnection,
+    pub(crate) epoch: u64,
+    pub(crate) endpoint: Arc<Endpoint>,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) server: ServerInfo,
+    pub(crate) debts: Debts,
+}
+
+impl Live {
+    pub(crate) fn new(dialed: &Dialed, epoch: u64, endpoint: Arc<Endpoint>) -> Self {
+        Self {
+            mux: dialed.mux.clone(),
+            epoch,
+            endpoint,
+            traffic: Arc::clone(&dialed.traffic),
+            server: dialed.server,
+            debts: Debts::new(),
+        }
+    }
+}
+
+/// What requests that were given up unanswered occupy of the budget: theirs until the server has answered.
+pub(crate) struct Debts {
+    /// `None` once the connection is over, and with it everything owed.
+    owed: Mutex<Option<u64>>,
+    pub(crate) grown: Notify,
+}
+
+impl Debts {
+    fn new() -> Self {
+        Self { owed: Mutex::new(Some(0)), grown: Notify::new() }
+    }
+
+    pub(crate) fn owed(&self) -> Charge {
+        Charge::from_bits(self.owed.lock().unwrap_or(0))
+    }
+
+    /// A request was given up unanswered.
+    fn add(&self, charge: Charge, budget: &Budget) {
+        match self.owed.lock().as_mut() {
+            Some(owed) => *owed += charge.bits(),
+            None => return budget.give_back(charge),
+        }
+        self.grown.notify_one();
+    }
+
+    /// The requests behind `charge` have been answered after all.
+    pub(crate) fn repay(&self, charge: Charge, budget: &Budget) {
+        if let Some(owed) = self.owed.lock().as_mut() {
+            *owed -= charge.bits();
+            budget.give_back(charge);
+        }
+    }
+
+    /// The connection is over: nothing more will be answered on it.
+    pub(crate) fn write_off(&self, budget: &Budget) {
+        if let Some(owed) = self.owed.lock().take() {
+            budget.give_back(Charge::from_bits(owed));
+        }
+    }
+}
+
+/// What operations tell the supervisor: the latest trouble and the epoch it arose in.
+#[derive(Default)]
+pub(crate) struct Signal {
+    word: AtomicU64,
+    raised: Notify,
+}
+
+impl Signal {
+    fn raise(&self, epoch: u64, trouble: Trouble) {
+        let code = match trouble {
+            Trouble::WrongRole => 1,
+            Trouble::Auth => 2,
+        };
+        self.word.store(epoch << 2 | code, Ordering::Release);
+        self.raised.notify_one();
+    }
+
+    /// Waits for trouble on the connection of `epoch`; word of earlier ones is dropped.
+    pub(crate) async fn next(&self, epoch: u64) -> Trouble {
+        loop {
+            let word = self.word.swap(0, Ordering::AcqRel);
+            match (word >> 2 == epoch, word & 3) {
+                (true, 1) => return Trouble::WrongRole,
+                (true, 2) => return Trouble::Auth,
+                _ => self.raised.notified().await,
+            }
+        }
+    }
+}
+
+/// The connection's state, and the last failure while there is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    pub(crate) state: State,
+    pub(crate) failure: Option<Arc<Error>>,
+}
+
+/// One supervised connection. Its supervisor task puts `current` in place and takes it away.
+pub(crate) struct Link {
+    pub(crate) setup: Arc<Setup>,
+    pub(crate) current: ArcSwapOption<Live>,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) budget: Budget,
+    pub(crate) signal: Signal,
+}
+
+impl Link {
+    pub(crate) fn new(setup: Arc<Setup>) -> Self {
+        let status = watch::Sender::new(Status { state: State::Connecting, failure: None });
+        let budget = Budget::new(&setup.config);
+        Self { setup, current: ArcSwapOption::empty(), status, budget, signal: Signal::default() }
+    }
+
+    /// Sends one request and waits for its answer, at most until `deadline`. Error replies come back as data.
+    pub(crate) async fn send<R: Request>(
+        &self,
+        request: R,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<R::Reply> {
+        let share = self.charge(bytes, deadline).await?;
+        self.exchange(&request, deadline, share).await
+    }
+
+    /// Sends a request whose members have been charged already.
+    pub(crate) async fn send_charged<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
+        let share = Share { link: self, live: None, charge: self.budget.count_always() };
+        self.exchange(&request, deadline, share).await
+    }
+
+    /// Sends a request of this crate's own: past the limits, and past the gate.
+    pub(crate) async fn send_own<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
+        let share = Share { link: self, live: None, charge: self.budget.count_always() };
+        let live = self.live()?;
+        self.exchange_on(live, &request, deadline, share).await
+    }
+
+    /// Takes a share of the in-flight budget, waiting in line for it if need be.
+    ///
+    /// # Errors
+    /// `Overloaded`, or `Timeout` at `deadline`; nothing was sent.
+    pub(crate) async fn charge(&self, bytes: usize, deadline: Instant) -> Result<Share<'_>> {
+        let charge = match self.budget.try_take(bytes) {
+            Some(charge) => charge,
+            None => self.wait_in_line(bytes, deadline).await?,
+        };
+        Ok(Share { link: self, live: None, charge })
+    }
+
+    /// The established connection.
+    ///
+    /// # Errors
+    /// Why there is none; nothing was sent.
+    pub(crate) fn live(&self) -> Result<Arc<Live>> {
+        self.current.load_full().ok_or_else(|| self.down())
+    }
+
+    async fn wait_in_line(&self, bytes: usize, deadline: Instant) -> Result<Charge> {
+        // While down there is nothing to wait for.
+        drop(self.live()?);
+        let began = Instant::now();
+        let charge = self.budget.wait(bytes, deadline).await;
+        self.setup.observe(|observer| observer.queued(began.elapsed()));
+        charge
+    }
+
+    async fn exchange<R: Request>(
+        &self,
+        request: &R,
+        deadline: Instant,
+        share: Share<'_>,
+    ) -> Result<R::Reply> {
+        let live = self.live()?;
+        let permit = self.admit(&live.endpoint)?;
+        let result = self.exchange_on(live, request, deadline, share).await;
+        if let Some(permit) = permit {
+            permit.finish(&judged::<R>(&result));
+        }
+        result
+    }
+
+    async fn exchange_on<R: Request>(
+        &self,
+        live: Arc<Live>,
+        request: &R,
+        deadline: Instant,
+        mut share: Share<'_>,
+    ) -> Result<R::Reply> {
+        let mut mux = live.mux.clone();
+        let live = share.live.insert(live);
+        let exchange = exchange(&mut mux, &live.traffic, request, deadline).await;
+        if let Ok(reply) = &exchange.result {
+            self.inspect(live.epoch, R::errors(reply));
+        }
+        if exchange.is_settled {
+            share.live = None;
+        }
+        exchange.result
+    }
+
+    fn admit(&self, endpoint: &Endpoint) -> Result<Option<Permit>> {
+        let Some(gate) = &self.setup.config.gate else { return Ok(None) };
+        match gate.admit(endpoint) {
+            Some(permit) => Ok(Some(permit)),
+            None => Err(Error::not_sent(ErrorKind::Rejected, "the endpoint gate refused; nothing was sent")),
+        }
+    }
+
+    /// Tells the supervisor what error replies say about the connection of `epoch`.
+    pub(crate) fn inspect<'e>(&self, epoch: u64, errors: impl Iterator<Item = &'e ServerError>) {
+        for error in errors {
+            if let Some(trouble) = trouble(error) {
+                self.signal.raise(epoch, trouble);
+            }
+        }
+    }
+
+    fn down(&self) -> Error {
+        let status = self.status.borrow();
+        match (&status.state, &status.failure) {
+            (State::Closed, _) => Error::not_sent(ErrorKind::Closed, "nothing was sent"),
+            (_, Some(failure)) => {
+                let kind = match failure.kind() {
+                    ErrorKind::Timeout | ErrorKind::Disconnected => ErrorKind::Unavailable,
+                    kind => kind,
+                };
+                Error::not_sent(kind, format!("not connected ({}); nothing was sent", failure.context()))
+            }
+            (_, None) => Error::not_sent(ErrorKind::Unavailable, "still connecting; nothing was sent"),
+        }
+    }
+}
+
+/// The outcome as a gate sees it: an error reply of the server is a failure too, and its class says of what.
+fn judged<R: Request>(result: &Result<R::Reply>) -> Result<()> {
+    match result {
+        Ok(reply) => R::errors(reply).next().map_or(Ok(()), |error| Err(server_error(error))),
+        Err(error) => Err(error.restated()),
+    }
+}
+
+/// A request's share of the budget. It is given back on drop; while the request is unanswered it goes to the debts
+/// of the connection instead, where it stays taken until the server has answered all the same.
+pub(crate) struct Share<'a> {
+    link: &'a Link,
+    /// Where the request was sent, as long as it is unanswered.
+    live: Option<Arc<Live>>,
+    charge: Charge,
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        match self.live.take() {
+            Some(live) => live.debts.add(self.charge, &self.link.budget),
+            None => self.link.budget.give_back(self.charge),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One server and the connections to it.
+
+use std::sync::{Arc, OnceLock};
+
+use redis::{Cmd, Value};
+use tokio::time::{Instant, timeout_at};
+
+use crate::batch::Batcher;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::State;
+use crate::health::HealthCheck;
+use crate::link::Link;
+use crate::options::{SetOptions, get_command};
+use crate::pool::Pool;
+use crate::reply;
+use crate::request::Request;
+use crate::setup::Setup;
+use crate::supervisor::Supervised;
+
+/// The server at an endpoint source, reached over a supervised shared connection, and a second one for large
+/// values.
+pub(crate) struct Node {
+    setup: Arc<Setup>,
+    main: Supervised,
+    batcher: Option<Batcher>,
+    pool: Arc<Pool>,
+    health: HealthCheck,
+    /// Opened by the first large value, so that those never stand before small ones.
+    large: OnceLock<Supervised>,
+}
+
+impl Node {
+    /// Starts connecting; [`ready`](Self::ready) says when it is done.
+    pub(crate) fn start(setup: Arc<Setup>) -> Self {
+        let main = Supervised::start(&setup);
+        let batcher = Batcher::start(&main.link);
+        let pool = Pool::start(&main.link);
+        let health = HealthCheck::start(&main.link);
+        Self { setup, main, batcher, pool, health, large: OnceLock::new() }
+    }
+
+    pub(crate) async fn ready(&self, deadline: Instant) -> Result<()> {
+        self.main.ready(deadline).await?;
+        let warm = timeout_at(deadline, self.pool.warm()).await;
+        warm.unwrap_or_else(|_| Err(Error::not_sent(ErrorKind::Timeout, "opening pool.min connections")))
+    }
+
+    pub(crate) fn setup(&self) -> &Arc<Setup> {
+        &self.setup
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.main.link.status.borrow().state
+    }
+
+    /// Where it is connected to now.
+    pub(crate) fn endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.main.link.current.load().as_ref().map(|live| Arc::clone(&live.endpoint))
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub(crate) fn health(&self) -> &HealthCheck {
+        &self.health
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.main.link
+    }
+
+    pub(crate) async fn send<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
+        let bytes = request.bytes();
+        self.lane(bytes).send(request, bytes, deadline).await
+    }
+
+    /// Sends, and says in which epoch of the connection; `u64::MAX`, which is none, when that is not certain.
+    pub(crate) async fn send_in_epoch(&self, command: &Cmd, deadline: Instant) -> Result<(Value, u64)> {
+        let epoch = self.link().live()?.epoch;
+        let reply = self.send(command, deadline).await?;
+        let after = self.link().live()?.epoch;
+        Ok((reply, if after == epoch { epoch } else { u64::MAX }))
+    }
+
+    pub(crate) async fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {
+        reply::bytes(match self.batcher_if_due(key.len()) {
+            Some(batcher) => batcher.get(key, deadline).await?,
+            None => self.send(&get_command(key), deadline).await?,
+        })
+    }
+
+    pub(crate) async fn set(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        options: SetOptions,
+        deadline: Instant,
+    ) -> Result<bool> {
+        let (command, bytes) = (options.command(key, value), key.len() + value.len());
+        reply::written(match self.batcher_if_due(bytes) {
+            Some(batcher) => batcher.set(command, bytes, deadline).await?,
+            None => self.send(&command, deadline).await?,
+        })
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close();
+        self.main.stop().await;
+        if let Some(large) = self.large.get() {
+            large.stop().await;
+        }
+    }
+
+    fn batcher_if_due(&self, bytes: usize) -> Option<&Batcher> {
+        let small = bytes < self.setup.config.batching.large_value;
+        self.batcher.as_ref().filter(|batcher| small && batcher.is_due())
+    }
+
+    /// The connection for a command of this size. A large one takes the main connection as long as its own is
+    /// not up.
+    fn lane(&self, bytes: usize) -> &Link {
+        if bytes < self.setup.config.batching.large_value {
+            return &self.main.link;
+        }
+        let large = self.large.get_or_init(|| Supervised::start(&self.setup));
+        if large.link.live().is_ok() { &large.link } else { &self.main.link }
+    }
+}

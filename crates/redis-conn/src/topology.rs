@@ -1,0 +1,118 @@
+//! The seam between the handle and what stands behind it: one node, or a router over many.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use redis::{Cmd, Value};
+use tokio::time::Instant;
+
+use crate::endpoint::Endpoint;
+use crate::error::Result;
+use crate::events::State;
+use crate::ground::Ground;
+use crate::node::Node;
+use crate::options::SetOptions;
+use crate::request::Piped;
+use crate::setup::Setup;
+
+/// One result for each reply; error replies are data.
+pub(crate) type Replies = Vec<Result<Value>>;
+
+/// What a handle sends its operations to.
+pub(crate) trait Topology: Send + Sync + 'static {
+    /// The node that serves every key, where there is one: operations then go to it directly, without the box
+    /// that the methods below need.
+    fn single(&self) -> Option<&Node>;
+
+    /// What the parts of this handle share.
+    fn setup(&self) -> &Arc<Setup>;
+
+    /// State of the connections: the worst where there are several.
+    fn state(&self) -> State;
+
+    /// Sends a command to the node its keys live on. Error replies come back as data.
+    fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>>;
+
+    /// Sends a pipeline, split by node where need be.
+    fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>>;
+
+    /// Reads a string, batched with others of its node.
+    fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
+
+    /// Writes a string, batched with others of its node.
+    fn set<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: &'a [u8],
+        options: SetOptions,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool>>;
+
+    /// Sends a command to one node of several, or to the only one, and says in which epoch of its connection.
+    fn send_at<'a>(
+        &'a self,
+        at: Option<&'a Arc<Endpoint>>,
+        command: &'a Cmd,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(Value, u64)>>;
+
+    /// Who owns which slot now; `None` where there are no slots.
+    fn ground(&self, deadline: Instant) -> BoxFuture<'_, Result<Option<Ground>>>;
+
+    /// Ends all connections; returns when they are closed.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// The topology of a single node, fixed or followed by its endpoint source.
+impl Topology for Node {
+    fn single(&self) -> Option<&Node> {
+        Some(self)
+    }
+
+    fn setup(&self) -> &Arc<Setup> {
+        self.setup()
+    }
+
+    fn state(&self) -> State {
+        self.state()
+    }
+
+    fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(self.send(command, deadline))
+    }
+
+    fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>> {
+        Box::pin(async move { Ok(self.send(pipeline, deadline).await?.into_iter().map(Ok).collect()) })
+    }
+
+    fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
+        Box::pin(self.get(key, deadline))
+    }
+
+    fn set<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: &'a [u8],
+        options: SetOptions,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(self.set(key, value, options, deadline))
+    }
+
+    fn send_at<'a>(
+        &'a self,
+        _: Option<&'a Arc<Endpoint>>,
+        command: &'a Cmd,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<(Value, u64)>> {
+        Box::pin(self.send_in_epoch(command, deadline))
+    }
+
+    fn ground(&self, _: Instant) -> BoxFuture<'_, Result<Option<Ground>>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.close())
+    }
+}

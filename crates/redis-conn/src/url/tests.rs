@@ -1,0 +1,88 @@
+//! URLs that must open, and URLs that must not, without their secrets in the error.
+
+use super::*;
+
+fn standalone(url: &str) -> Config {
+    parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+}
+
+#[test]
+fn a_full_url_sets_every_part() {
+    let config = standalone("redis://svc:p%40ss@example.test:6380/7?protocol=resp2&client_name=web-1");
+    assert_eq!(config.servers, Servers::Standalone(Endpoint::tcp("example.test", 6380)));
+    let credentials = config.credentials.expect("credentials");
+    assert_eq!(credentials.expose_user(), Some("svc"));
+    assert_eq!(credentials.expose_password(), "p@ss");
+    assert_eq!((config.db, config.protocol), (7, Protocol::Resp2));
+    assert_eq!(config.client_name.as_deref(), Some("web-1"));
+}
+
+#[test]
+fn port_and_database_have_defaults() {
+    let config = standalone("redis://localhost");
+    assert_eq!(config.servers, Servers::Standalone(Endpoint::tcp("localhost", 6379)));
+    assert_eq!(config.db, 0);
+    assert!(config.credentials.is_none());
+}
+
+#[test]
+fn a_password_without_a_user_and_an_ipv6_address_are_read() {
+    let config = standalone("redis://:secret@[::1]:7000/");
+    assert_eq!(config.servers, Servers::Standalone(Endpoint::tcp("::1", 7000)));
+    assert_eq!(config.credentials.expect("credentials").expose_user(), None);
+}
+
+#[test]
+fn a_password_may_contain_an_at_sign() {
+    let config = standalone("redis://:a@b@host");
+    assert_eq!(config.credentials.expect("credentials").expose_password(), "a@b");
+}
+
+#[test]
+fn unix_sockets_open_in_all_three_spellings() {
+    for url in [
+        "redis+unix:///run/redis.sock?db=2",
+        "redis-unix:/run/redis.sock?db=2",
+        "unix:///run/redis.sock?db=2",
+    ] {
+        let config = standalone(url);
+        assert_eq!(config.servers, Servers::Standalone(Endpoint::Unix("/run/redis.sock".into())));
+        assert_eq!(config.db, 2);
+    }
+}
+
+#[test]
+fn wrong_urls_are_refused_without_being_repeated() {
+    let wrong = [
+        "c4nary",
+        "http://:c4nary@host",
+        "redis:c4nary@host",
+        "redis://:c4nary@",
+        "redis://c4nary@host",
+        "redis://:c4nary@host:99999",
+        "redis://:c4nary@host:0",
+        "redis://:c4nary@host/one",
+        "redis://:c4nary%zz@host",
+        "redis://:c4nary%e2%28@host",
+        "redis://:c4nary@[::1",
+        "redis://:c4nary@h1,h2",
+        "redis://host?nonsense=c4nary",
+        "redis://host?user=c4nary",
+        "redis://host?protocol=c4nary",
+        "redis+unix://c4nary",
+        "redis+sentinel://:c4nary@h1,h2",
+        "redis+cluster://:c4nary@h1,h2/3",
+    ];
+    for url in wrong {
+        let error = parse(url).expect_err(url);
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}");
+        assert!(!format!("{error} {error:?}").contains("c4nary"), "{error:?}");
+    }
+}
+
+#[test]
+fn percent_escapes_at_a_character_boundary_do_not_panic() {
+    for url in ["redis://:%é@host", "redis://:%", "redis://:%a@host", "redis://:%+a@host"] {
+        assert!(parse(url).is_err(), "{url}");
+    }
+}

@@ -1,0 +1,63 @@
+//! Once a thread has warmed up, a value costs one allocation: its result.
+//!
+//! A binary of its own with a single test, because the allocator counts for the whole process.
+//! Zstandard allocates from the same allocator here, so its contexts are counted too.
+#![allow(clippy::print_stdout, reason = "the figures are worth reading")]
+
+use std::alloc::System;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+use state_codec::{Codec, CodecConfig, Compression, Dictionary};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// How many allocations and reallocations `work` makes.
+fn allocations<R>(work: impl FnOnce() -> R) -> usize {
+    let region = Region::new(ALLOCATOR);
+    let result = work();
+    let change = region.change();
+    drop(result);
+    change.allocations + change.reallocations
+}
+
+fn document(n: u32) -> String {
+    format!(r#"{{"id":{n},"name":"user {n}","tags":["a","b","c"],"score":{}}}"#, n * 7 % 100)
+}
+
+#[test]
+fn the_steady_state_allocates_only_the_result() {
+    let value: Vec<u8> = (0..500).map(document).collect::<String>().into_bytes();
+    let small = document(77_777).into_bytes();
+    let dictionary =
+        Dictionary::train(&(0..2_000).map(document).collect::<Vec<_>>(), 4_096).expect("enough samples");
+    let config = || CodecConfig::default().with_threshold(16);
+    let codecs = [
+        (config().with_compression(Compression::Lz4), &value),
+        (config().with_compression(Compression::Snappy), &value),
+        (config().with_compression(Compression::ZSTD), &value),
+        (config().with_compression(Compression::Zstd { level: 9 }), &value),
+        (config().with_compression(Compression::ZSTD).with_dictionary(dictionary), &small),
+    ];
+    let codecs = codecs.map(|(config, value)| (Codec::new(config).expect("valid settings"), value));
+    for round in 0..3 {
+        for (codec, value) in &codecs {
+            let mut stored = None;
+            let encoding = allocations(|| stored = Some(codec.encode(b"key", value)));
+            let stored = stored.expect("it was encoded").expect("the value is small").into_owned();
+            assert!(stored.len() < value.len(), "the value has to be compressed for this to mean anything");
+            let decoding = allocations(|| {
+                codec.decode_slice(b"key", &stored).expect("it was just encoded").into_owned()
+            });
+            println!("round {round}, {:?}: {encoding} and {decoding}", codec.config().compression);
+            if round > 0 {
+                assert_eq!((encoding, decoding), (1, 1), "{:?}", codec.config().compression);
+            }
+        }
+    }
+    let raw = Codec::new(CodecConfig::default()).expect("valid settings");
+    assert_eq!(allocations(|| raw.encode(b"key", &value).expect("it is small").len()), 0, "a raw value");
+    let stored = value.clone();
+    assert_eq!(allocations(|| raw.decode(b"key", stored).expect("it is raw")), 0, "a raw value");
+}

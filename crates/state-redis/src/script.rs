@@ -1,0 +1,69 @@
+//! Lua scripts: called by digest, sent whole where the server does not know them.
+
+use std::sync::OnceLock;
+
+use redis::{Cmd, Script, ToRedisArgs, Value};
+use redis_conn::{Conn, ErrorKind};
+use tokio::time::Instant;
+
+/// Compare-and-swap.
+pub(crate) static CAS: LuaScript = LuaScript::new(include_str!("lua/cas.lua"));
+/// Increment that gives a key it creates a TTL.
+pub(crate) static INCREMENT: LuaScript = LuaScript::new(include_str!("lua/increment.lua"));
+/// Put that keeps the TTL and gives a key it creates one.
+pub(crate) static PUT_KEEP: LuaScript = LuaScript::new(include_str!("lua/put_keep.lua"));
+/// Value and time left, read together.
+pub(crate) static ENTRY: LuaScript = LuaScript::new(include_str!("lua/entry.lua"));
+
+/// The source of a script and, once it is used, its digest.
+pub(crate) struct LuaScript {
+    source: &'static str,
+    digest: OnceLock<String>,
+}
+
+/// A script with the key and the arguments of one call.
+pub(crate) struct ScriptCall {
+    by_digest: Cmd,
+    by_source: Cmd,
+}
+
+impl LuaScript {
+    const fn new(source: &'static str) -> Self {
+        Self { source, digest: OnceLock::new() }
+    }
+
+    /// A call on `key`.
+    pub(crate) fn call(&self, key: &[u8], arguments: &[&[u8]]) -> ScriptCall {
+        let digest = self.digest.get_or_init(|| Script::new(self.source).get_hash().to_owned());
+        ScriptCall {
+            by_digest: command("EVALSHA", digest.as_str(), key, arguments),
+            by_source: self.whole(key, arguments),
+        }
+    }
+
+    /// A call that brings the source along, for pipelines, where nothing can be sent again in between.
+    pub(crate) fn whole(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+        command("EVAL", self.source, key, arguments)
+    }
+}
+
+impl ScriptCall {
+    /// Runs the script; a server that has forgotten it, or never knew it, is sent the source.
+    pub(crate) async fn run(&self, conn: &Conn, deadline: Instant) -> redis_conn::Result<Value> {
+        match conn.run(&self.by_digest, deadline).await {
+            // NOSCRIPT says that nothing ran. EVAL runs it and stores it in one step, so that a flush in between
+            // cannot make it fail again.
+            Err(error) if error.kind() == ErrorKind::NoScript => conn.run(&self.by_source, deadline).await,
+            other => other,
+        }
+    }
+}
+
+fn command(name: &str, script: impl ToRedisArgs, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+    let mut command = redis::cmd(name);
+    command.arg(script).arg(1).arg(key);
+    for argument in arguments {
+        command.arg(*argument);
+    }
+    command
+}

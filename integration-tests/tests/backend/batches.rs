@@ -1,0 +1,61 @@
+//! The shorthands for batches, and what batching brings.
+
+use std::time::Duration;
+
+use integration_tests::{Server, ServerConfig};
+use state_redis::{ErrorKind, Expiry, StateBackend};
+use tokio::time::Instant;
+
+use crate::support::{backend, keys_on, on};
+
+#[tokio::test]
+async fn shorthands_store_and_read_pairs_in_order() {
+    let server = Server::start().await;
+    let backend = backend(on(&server)).await;
+    let pairs: [(&[u8], &[u8]); 3] = [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")];
+    backend.batch_put_optimized(&pairs).await.unwrap();
+    let values = backend.batch_get_optimized(&[b"b", b"none", b"a"]).await.unwrap();
+    assert_eq!(values, [Some(b"2".to_vec()), None, Some(b"3".to_vec())]);
+    assert_eq!(backend.ttl(b"a").await.unwrap(), Expiry::Never);
+    let ttl = Duration::from_secs(600);
+    backend.batch_put_optimized_with_ttl(&pairs, ttl).await.unwrap();
+    for key in [b"a", b"b"] {
+        assert!(matches!(backend.ttl(key).await.unwrap(), Expiry::After(left) if left <= ttl));
+    }
+}
+
+#[tokio::test]
+async fn shorthands_report_the_first_error() {
+    let server = Server::start().await;
+    let backend = backend(on(&server)).await;
+    let error = backend.batch_put_optimized(&[(b"a", b"1"), (b"", b"2")]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let error = backend.batch_put_optimized_with_ttl(&[(b"b", b"1")], Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    let _: i64 = server.command(redis::cmd("RPUSH").arg("state:d|list").arg("x")).await;
+    let error = backend.batch_get_optimized(&[b"a", b"list"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongType);
+    assert_eq!(keys_on(&server).await, ["state:d|a", "state:d|list"]);
+}
+
+#[tokio::test]
+async fn a_batch_is_faster_than_single_calls() {
+    let server = ServerConfig::default().with_option("appendfsync", "no").start().await;
+    let backend = backend(on(&server)).await;
+    let keys: Vec<Vec<u8>> = (0..1_000).map(|n| format!("key:{n}").into_bytes()).collect();
+    let pairs: Vec<(&[u8], &[u8])> = keys.iter().map(|key| (key.as_slice(), &[0; 100][..])).collect();
+    let refs: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let start = Instant::now();
+    for (key, value) in &pairs {
+        backend.put(key, value).await.unwrap();
+    }
+    let single = start.elapsed();
+    let start = Instant::now();
+    backend.batch_put_optimized(&pairs).await.unwrap();
+    let batch = start.elapsed();
+    let start = Instant::now();
+    let values = backend.batch_get_optimized(&refs).await.unwrap();
+    println!("1,000 keys: {single:?} one by one, {batch:?} batched, read in {:?}", start.elapsed());
+    assert!(values.iter().all(Option::is_some));
+    assert!(batch < single, "batched {batch:?}, one by one {single:?}");
+}

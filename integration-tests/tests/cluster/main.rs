@@ -1,0 +1,10 @@
+//! redis-conn on real clusters: routing, slots that move, masters that die.
+// Tests fail by panicking, and print their figures.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod moves;
+mod outages;
+mod replies;
+mod routing;
+mod scan;
+mod support;
