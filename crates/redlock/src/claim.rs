@@ -1,0 +1,223 @@
+//! What is asked of a node: resources, how they are held, for whom and for how long.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
+use crate::{Error, ErrorKind, Result};
+
+/// The longest name of a lock, in bytes.
+pub(crate) const MAX_NAME: usize = 512;
+
+/// How a resource is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// By one holder, and by no reader.
+    Exclusive,
+    /// By any number of readers.
+    Shared,
+    /// By at most this many holders. Safe on a single authority only.
+    Permit(u32),
+}
+
+impl Mode {
+    /// The number scripts know the mode by: 0 exclusive, -1 shared, else the number of permits.
+    pub fn limit(self) -> i64 {
+        match self {
+            Self::Exclusive => 0,
+            Self::Shared => -1,
+            Self::Permit(permits) => i64::from(permits),
+        }
+    }
+}
+
+/// One thing to be held, under the keys it has on the server.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Resource {
+    body: String,
+    mode: Mode,
+}
+
+impl Resource {
+    /// A resource of `class` (`l` for locks, `s` for semaphores) under `prefix`.
+    pub(crate) fn new(prefix: &str, class: &str, name: &str, mode: Mode) -> Result<Self> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            let context = format!("a lock's name has 1 to {MAX_NAME} bytes, this one has {}", name.len());
+            return Err(Error::new(ErrorKind::InvalidInput, context));
+        }
+        Ok(Self { body: format!("{prefix}{class}:{}", tagged(name)), mode })
+    }
+
+    /// How it is to be held.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The key for one role, one letter: `w` writer, `r` readers, `i` intent, `c` counter, `q` queue,
+    /// `b` heartbeats, `m` queue data, `x` tombstone. All keys of a resource are in one cluster slot.
+    pub fn key(&self, role: &str) -> String {
+        format!("{}:{role}", self.body)
+    }
+
+    pub(crate) fn body(&self) -> &str {
+        &self.body
+    }
+
+    pub(crate) fn from_body(body: String, mode: Mode) -> Self {
+        Self { body, mode }
+    }
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+/// The name with a hash tag. A tag that is already there stays, so that locks can share a slot with each other
+/// or with data; a name without one becomes the tag, with stray braces written as `%7B` and `%7D`. The sign in
+/// front keeps the two forms apart.
+fn tagged(name: &str) -> String {
+    let tag = name.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    if tag.is_some_and(|tag| !tag.is_empty()) {
+        return format!("={name}");
+    }
+    let escaped = name.replace('%', "%25").replace('{', "%7B").replace('}', "%7D");
+    format!("-{{{escaped}}}")
+}
+
+/// One attempt to hold resources. The id is fresh in every attempt, so nothing that belongs to an earlier one
+/// can be mistaken for it.
+#[derive(Clone)]
+pub struct Claim {
+    pub(crate) id: Arc<str>,
+    pub(crate) resources: Arc<[Resource]>,
+    pub(crate) ttl: Duration,
+    pub(crate) epoch_key: Arc<str>,
+    pub(crate) quarantine: Option<Duration>,
+    pub(crate) intent: Duration,
+}
+
+impl Claim {
+    /// The secret that makes the hold this attempt's: the owner's label, a slash and 122 random bits.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is to be held: all or nothing.
+    pub fn resources(&self) -> &[Resource] {
+        &self.resources
+    }
+
+    /// For how long. Whole milliseconds.
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// For how long a node that may have forgotten locks has to abstain; `None` where no node has to.
+    pub fn quarantine(&self) -> Option<Duration> {
+        self.quarantine
+    }
+
+    /// For how long a refused exclusive claim keeps new readers out; zero for not at all.
+    pub fn intent(&self) -> Duration {
+        self.intent
+    }
+
+    /// The key of the marker that is missing from a node that lost its data.
+    pub fn epoch_key(&self) -> &str {
+        &self.epoch_key
+    }
+
+    /// The key that says that this attempt is over.
+    pub fn tombstone(&self) -> String {
+        let first = self.resources.first().expect("a claim names at least one resource");
+        format!("{}:x:{}", first.body, self.id)
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim")
+            .field("owner", &owner_of(&self.id))
+            .field("resources", &self.resources)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn fresh_id(owner: &str) -> Arc<str> {
+    format!("{owner}/{}", Uuid::new_v4().simple()).into()
+}
+
+/// The label in front of the secret part of an id.
+pub(crate) fn owner_of(id: &str) -> &str {
+    id.rsplit_once('/').map_or("", |(owner, _)| owner)
+}
+
+/// Where a claim stands in a single authority's queue, and how its process is told of its turn.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Higher goes first; equal ones go in the order of arrival.
+    pub priority: i8,
+    /// A waiter that was silent for this long counts as dead.
+    pub patience: Duration,
+    /// How long a lock that was handed on waits for its new holder to confirm.
+    pub claim: Duration,
+    /// The channel on which the new holder's id is published; empty for none.
+    pub channel: String,
+    /// What [`Vote::Waiting`](crate::Vote::Waiting) gave earlier: keeps the place when the turn was missed.
+    pub score: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(name: &str) -> String {
+        Resource::new("p:", "l", name, Mode::Exclusive).unwrap().key("w")
+    }
+
+    /// The part of a key that Redis Cluster hashes.
+    fn slot_part(key: &str) -> &str {
+        let Some((_, rest)) = key.split_once('{') else { return key };
+        rest.split_once('}').map_or(key, |(tag, _)| if tag.is_empty() { key } else { tag })
+    }
+
+    #[test]
+    fn a_tag_in_the_name_is_kept() {
+        assert_eq!(key("orders"), "p:l:-{orders}:w");
+        assert_eq!(slot_part(&key("{order-1}:pay")), "order-1");
+    }
+
+    #[test]
+    fn names_outside_of_the_bounds_are_refused() {
+        for name in [String::new(), "x".repeat(MAX_NAME + 1)] {
+            let error = Resource::new("", "l", &name, Mode::Shared).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn different_names_have_different_keys(a in "[a{}%7BD]{1,6}", b in "[a{}%7BD]{1,6}") {
+            prop_assert_eq!(a == b, key(&a) == key(&b));
+        }
+
+        #[test]
+        fn all_keys_of_a_name_share_a_slot(name in "[a{}:%]{1,8}") {
+            let resource = Resource::new("p:", "l", &name, Mode::Exclusive).unwrap();
+            let claim = Claim {
+                id: "o/{}1".into(), resources: vec![resource.clone()].into(), ttl: Duration::from_secs(1),
+                epoch_key: "e".into(), quarantine: None, intent: Duration::ZERO,
+            };
+            let (writer, queue, tombstone) = (resource.key("w"), resource.key("q"), claim.tombstone());
+            prop_assert_eq!(slot_part(&writer), slot_part(&queue));
+            prop_assert_eq!(slot_part(&writer), slot_part(&tombstone));
+            prop_assert!(slot_part(&writer) != writer);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+-- Takes one resource, or waits for it in its queue; called again it is the waiter's heartbeat and the
+-- confirmation of a hand-off. Only for a single authority, where there is one queue.
+--
+-- KEYS: tombstone, 7 of the resource
+-- ARGV: id, ttl ms, how long counters are kept ms, priority (higher goes first), ms until a silent waiter
+--       counts as dead, claim ms, channel ('' = none), place (score given earlier, '' = none), limit
+-- Reply: {'granted', token} | {'waiting', holder, ms, place} | {'dead'}
+
+local id, ttl, keep, priority = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local patience, claim, channel, place = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
+local r = resources(9)[1]
+
+local function granted()
+  take(r, id, ttl)
+  return { 'granted', mint({ r }, keep) }
+end
+
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return { 'dead' }
+end
+if holds(r, id) then
+  return granted()
+end
+if redis.call('EXISTS', r.queue) == 1 then
+  purge(r)
+end
+if redis.call('EXISTS', r.queue) == 0 and not blocked(r, id) then
+  return granted()
+end
+
+if not redis.call('ZSCORE', r.queue, id) then
+  -- The arrival number lives as long as the queue; 2^40 of them fit under one step of priority.
+  if place == '' then
+    local arrival = redis.call('HINCRBY', r.meta, '#', 1)
+    place = string.format('%.0f', arrival - priority * 1099511627776)
+  end
+  redis.call('ZADD', r.queue, place, id)
+  redis.call('HSET', r.meta, id, r.limit .. ' ' .. claim .. ' ' .. channel)
+end
+redis.call('ZADD', r.beats, now + patience, id)
+for _, key in ipairs({ r.queue, r.beats, r.meta }) do
+  redis.call('PEXPIRE', key, patience * 4)
+end
+hand_off(r)
+if holds(r, id) then
+  return granted()
+end
+local holder, left = blocked(r, id)
+place = redis.call('ZSCORE', r.queue, id)
+return { 'waiting', holder or '', left or 0, string.format('%.0f', tonumber(place)) }

@@ -1,0 +1,145 @@
+-- Shared by every script: it stands in front of each of them in the text that is sent.
+--
+-- KEYS[1] is the tombstone of the attempt; after it come seven keys for each resource, in the order of
+-- `resource` below; a script that votes has the epoch marker as its last key. All time is the server's.
+-- A resource's limit says how it is held: 0 = exclusively, -1 = shared, k > 0 = one of k permits.
+
+local clock = redis.call('TIME')
+local seconds = tonumber(clock[1])
+local now = seconds * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+local function resource(index)
+  local k = 2 + (index - 1) * 7
+  return {
+    writer = KEYS[k], -- string: the exclusive holder
+    readers = KEYS[k + 1], -- sorted set: shared holders by the time their hold ends
+    intent = KEYS[k + 2], -- string: a writer waits, so no new reader may enter
+    counter = KEYS[k + 3], -- string: the last fencing token
+    queue = KEYS[k + 4], -- sorted set: waiters by priority and arrival
+    beats = KEYS[k + 5], -- sorted set: waiters by the time they count as dead
+    meta = KEYS[k + 6], -- hash: waiter -> how it is to be granted
+  }
+end
+
+local function resources(limits_from)
+  local list = {}
+  for i = limits_from, #ARGV do
+    local r = resource(#list + 1)
+    r.limit = tonumber(ARGV[i])
+    list[#list + 1] = r
+  end
+  return list
+end
+
+local function holds(r, id)
+  if r.limit == 0 then
+    return redis.call('GET', r.writer) == id
+  end
+  local ends = redis.call('ZSCORE', r.readers, id)
+  return ends ~= false and tonumber(ends) > now
+end
+
+-- Who stands in the way of `id`, and for how many milliseconds; nil when nobody does.
+local function blocked(r, id)
+  local writer = redis.call('GET', r.writer)
+  if writer and writer ~= id then
+    return writer, redis.call('PTTL', r.writer)
+  end
+  if redis.call('EXISTS', r.readers) == 0 then
+    return nil
+  end
+  redis.call('ZREMRANGEBYSCORE', r.readers, '-inf', now)
+  if r.limit == 0 then
+    local last = redis.call('ZRANGE', r.readers, -2, -1, 'WITHSCORES')
+    for i = #last - 1, 1, -2 do
+      if last[i] ~= id then
+        return last[i], tonumber(last[i + 1]) - now
+      end
+    end
+  elseif r.limit > 0 and redis.call('ZCARD', r.readers) >= r.limit then
+    if not redis.call('ZSCORE', r.readers, id) then
+      local first = redis.call('ZRANGE', r.readers, 0, 0, 'WITHSCORES')
+      return first[1], tonumber(first[2]) - now
+    end
+  end
+  return nil
+end
+
+-- Holds for `id` for at least `ttl` milliseconds from now; never shortens a hold. Only for an `id` that nobody blocks.
+local function take(r, id, ttl)
+  if r.limit == 0 then
+    if not redis.call('SET', r.writer, id, 'NX', 'PX', ttl) and redis.call('PTTL', r.writer) < ttl then
+      redis.call('PEXPIRE', r.writer, ttl)
+    end
+    redis.call('DEL', r.intent)
+    return
+  end
+  local ends = tonumber(redis.call('ZSCORE', r.readers, id) or 0)
+  redis.call('ZADD', r.readers, math.max(ends, now + ttl), id)
+  if redis.call('PTTL', r.readers) < ttl then
+    redis.call('PEXPIRE', r.readers, ttl)
+  end
+end
+
+-- The next token of these resources: one more than the highest counter, and never below the clock's
+-- whole second, so that a counter that was lost does not go backwards. '%.0f' because Lua prints large
+-- numbers in exponent form.
+local function mint(list, keep)
+  local token = seconds * 1000000
+  for _, r in ipairs(list) do
+    local last = tonumber(redis.call('GET', r.counter) or 0)
+    if last >= token then
+      token = last + 1
+    end
+  end
+  local text = string.format('%.0f', token)
+  for _, r in ipairs(list) do
+    redis.call('SET', r.counter, text, 'PX', keep)
+  end
+  return text
+end
+
+-- Takes a waiter out of the queue. The arrival numbers in the hash end with the queue.
+local function forget(r, id)
+  redis.call('ZREM', r.queue, id)
+  redis.call('ZREM', r.beats, id)
+  redis.call('HDEL', r.meta, id)
+  if redis.call('EXISTS', r.queue) == 0 then
+    redis.call('DEL', r.meta)
+  end
+end
+
+local function dequeue(r, id)
+  if redis.call('ZSCORE', r.queue, id) then
+    forget(r, id)
+  end
+end
+
+local function purge(r)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', r.beats, '-inf', now, 'LIMIT', 0, 1000)) do
+    forget(r, id)
+  end
+end
+
+-- Gives the resource to the waiters whose turn it is, for their claim time, and tells their processes.
+local function hand_off(r)
+  for _ = 1, 1000 do
+    local head = redis.call('ZRANGE', r.queue, 0, 0)[1]
+    if not head then
+      return
+    end
+    local meta = redis.call('HGET', r.meta, head)
+    local limit, claim, channel = string.match(meta or '', '^(-?%d+) (%d+) (.*)$')
+    if limit then
+      local turn = setmetatable({ limit = tonumber(limit) }, { __index = r })
+      if blocked(turn, head) then
+        return
+      end
+      take(turn, head, tonumber(claim))
+      if channel ~= '' then
+        redis.call('PUBLISH', channel, head)
+      end
+    end
+    forget(r, head)
+  end
+end

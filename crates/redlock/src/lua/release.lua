@@ -1,0 +1,32 @@
+-- Ends a hold, or a wait in the queue, and hands the resource on. With a burial the id can never be
+-- granted afterwards: for an attempt whose acquire may still be on its way.
+--
+-- KEYS: tombstone, 7 per resource
+-- ARGV: id, burial ms (0 = none), then one limit per resource
+-- Reply: 'held' (it was, and is released) | 'missing' | 'stolen'
+
+local id, burial = ARGV[1], tonumber(ARGV[2])
+local answer = 'held'
+local list = resources(3)
+for _, r in ipairs(list) do
+  if not holds(r, id) then
+    answer = blocked(r, id) and 'stolen' or answer == 'stolen' and answer or 'missing'
+  elseif r.limit == 0 then
+    redis.call('DEL', r.writer)
+  end
+  if r.limit ~= 0 then
+    redis.call('ZREM', r.readers, id)
+  end
+end
+if burial > 0 then
+  -- A server out of memory refuses this, and would refuse the late acquire too: the release still counts.
+  redis.pcall('SET', KEYS[1], '', 'PX', burial)
+end
+for _, r in ipairs(list) do
+  if redis.call('EXISTS', r.queue) == 1 then
+    dequeue(r, id)
+    purge(r)
+    hand_off(r)
+  end
+end
+return answer

@@ -1,0 +1,72 @@
+//! What a manager tells about itself.
+
+use std::time::Duration;
+
+use crate::{ErrorKind, Outcome, Verdict};
+
+/// Receives what happens to locks, for metrics. Every method does nothing by default; all are called inline and
+/// must not block. Names of locks are not passed: they are data.
+pub trait Observer: Send + Sync + 'static {
+    /// A lock was acquired after `wait`, in the `attempts`-th attempt.
+    fn acquired(&self, wait: Duration, attempts: u32) {
+        let _ = (wait, attempts);
+    }
+
+    /// An acquisition failed after `wait` and `attempts` attempts.
+    fn failed(&self, kind: ErrorKind, wait: Duration, attempts: u32) {
+        let _ = (kind, wait, attempts);
+    }
+
+    /// A lock was released by [`Guard::release`](crate::Guard::release) after `hold`.
+    fn released(&self, hold: Duration, outcome: Outcome) {
+        let _ = (hold, outcome);
+    }
+
+    /// A guard was found to have lost its lock `hold` after it was acquired.
+    fn lost(&self, hold: Duration) {
+        let _ = hold;
+    }
+
+    /// A renewal was confirmed (`true`), or not yet (`false`).
+    fn renewed(&self, confirmed: bool) {
+        let _ = confirmed;
+    }
+
+    /// A node answered a request of this kind, or failed to (`verdict`), after `latency`.
+    fn node_answered(&self, node: &str, operation: Operation, latency: Duration, fault: Option<&Verdict>) {
+        let _ = (node, operation, latency, fault);
+    }
+
+    /// A node abstains, for this much longer, because it may have forgotten locks.
+    fn quarantined(&self, node: &str, remaining: Duration) {
+        let _ = (node, remaining);
+    }
+}
+
+/// What was asked of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Operation {
+    /// To identify itself.
+    Inspect,
+    /// To grant a hold.
+    Acquire,
+    /// To grant a hold or queue for it.
+    Enqueue,
+    /// To prolong a hold.
+    Extend,
+    /// To lift a token counter.
+    Raise,
+    /// To end a hold.
+    Release,
+    /// To name the holders.
+    Peek,
+    /// To end its quarantine.
+    Bootstrap,
+}
+
+/// The observer of those who want none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Silent;
+
+impl Observer for Silent {}

@@ -1,0 +1,297 @@
+//! A Redis server as a lock node.
+
+use std::{sync::LazyLock, time::Duration};
+
+use async_trait::async_trait;
+use redis::{Cmd, RedisError, Value, aio::ConnectionLike};
+
+use crate::{Claim, Fault, LockNode, NodeInfo, Place, Reconnecting, Standing, Vote};
+
+/// How long token counters outlive the last grant: longer than any step of a server's clock that is tolerated.
+const KEEP_COUNTERS: Duration = Duration::from_secs(24 * 3600);
+
+/// A Redis server, or a Sentinel group or a cluster as one authority, behind any connection of redis-rs that
+/// can be cloned.
+///
+/// The connection should replace itself when it breaks; one that does not is reported as
+/// [`Fault::Io`] from then on. A connection must not repeat commands by itself, though a repeated one does no
+/// harm here: every script is idempotent.
+#[derive(Clone)]
+pub struct RedisNode<C> {
+    connection: C,
+    label: String,
+    durable: bool,
+}
+
+impl RedisNode<Reconnecting> {
+    /// A node by its URL (`redis://host:port/db`), connected at first use and again whenever it breaks.
+    ///
+    /// The label is `host:port`.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig) when the URL cannot be read.
+    pub fn open(url: &str) -> crate::Result<Self> {
+        let connection = Reconnecting::open(url)?;
+        let label = connection.address();
+        Ok(Self::new(label, connection))
+    }
+}
+
+impl<C> RedisNode<C> {
+    /// A node over a connection, with the name it has in errors and metrics.
+    pub fn new(label: impl Into<String>, connection: C) -> Self {
+        Self { connection, label: label.into(), durable: false }
+    }
+
+    /// Says that the server keeps every acknowledged write over a crash and restart (`appendfsync always`), so
+    /// that it need not abstain after one. Default: it does not.
+    #[must_use]
+    pub fn with_durable(mut self, durable: bool) -> Self {
+        self.durable = durable;
+        self
+    }
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
+    async fn query(&self, command: Cmd) -> Result<Value, RedisError> {
+        let mut connection = self.connection.clone();
+        command.query_async(&mut connection).await
+    }
+
+    /// Runs a script by its hash, and by its text where the server does not know it. Only then can the server
+    /// have been restarted since, so only then is it told so (`cold`).
+    async fn run(&self, script: &Script, keys: &[String], args: impl Fn(bool) -> Args) -> Reply {
+        match self.query(call("EVALSHA", &script.hash, keys, args(false))).await {
+            Err(error) if error.code() == Some("NOSCRIPT") => {
+                self.query(call("EVAL", &script.text, keys, args(true))).await.map_err(fault_of)
+            }
+            other => other.map_err(fault_of),
+        }
+    }
+}
+
+type Reply = Result<Value, Fault>;
+
+/// The arguments of a script.
+type Args = Vec<String>;
+
+struct Script {
+    text: String,
+    hash: String,
+}
+
+impl Script {
+    fn with_library(body: &str) -> Self {
+        Self::new(format!("{}\n{body}", include_str!("lua/lib.lua")))
+    }
+
+    fn new(text: String) -> Self {
+        Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
+    }
+}
+
+fn call(command: &str, script: &str, keys: &[String], args: Args) -> Cmd {
+    let mut call = redis::cmd(command);
+    call.arg(script).arg(keys.len()).arg(keys).arg(args);
+    call
+}
+
+static ACQUIRE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/acquire.lua")));
+static ENQUEUE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/enqueue.lua")));
+static EXTEND: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/extend.lua")));
+static RAISE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/raise.lua")));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/release.lua")));
+static PEEK: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/peek.lua")));
+static BOOTSTRAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/bootstrap.lua").into()));
+
+#[async_trait]
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C> {
+    fn label(&self) -> &str {
+        &self.label
+    }
+
+    async fn inspect(&self) -> Result<NodeInfo, Fault> {
+        let answer = self.query(redis::cmd("INFO")).await.map_err(fault_of)?;
+        // A cluster connection asks all masters and answers with a map by address: all of them have to be fit.
+        let infos = match answer {
+            Value::Map(by_address) => by_address.into_iter().map(|(_, info)| info).collect(),
+            one => vec![one],
+        };
+        let mut whole = NodeInfo::default();
+        for info in infos {
+            let one = node_info(&text(&info).ok_or_else(unreadable)?)?;
+            whole.run_id = one.run_id;
+            whole.unfit.extend(one.unfit);
+            whole.unfit_for_quorum.extend(one.unfit_for_quorum);
+        }
+        Ok(whole)
+    }
+
+    async fn acquire(&self, claim: &Claim) -> Result<Vote, Fault> {
+        let mut keys = keys_of(claim);
+        if claim.quarantine().is_some() {
+            keys.push(claim.epoch_key().to_owned());
+        }
+        let args = |cold| {
+            let flags = [u128::from(cold), u128::from(self.durable)];
+            let times = [claim.ttl(), KEEP_COUNTERS, claim.intent(), claim.quarantine().unwrap_or_default()];
+            let numbers = times.iter().map(Duration::as_millis).chain(flags).map(|n| n.to_string());
+            with_limits(claim, std::iter::once(claim.id().to_owned()).chain(numbers))
+        };
+        vote(&self.run(&ACQUIRE, &keys, args).await?)
+    }
+
+    async fn enqueue(&self, claim: &Claim, place: &Place) -> Result<Vote, Fault> {
+        let args = |_| {
+            let head = [claim.id().to_owned(), millis(claim.ttl()), millis(KEEP_COUNTERS)];
+            let queue = [place.priority.to_string(), millis(place.patience), millis(place.claim)];
+            let back = [place.channel.clone(), place.score.clone().unwrap_or_default()];
+            with_limits(claim, head.into_iter().chain(queue).chain(back))
+        };
+        vote(&self.run(&ENQUEUE, &keys_of(claim), args).await?)
+    }
+
+    async fn extend(&self, claim: &Claim, ttl: Duration) -> Result<Standing, Fault> {
+        let args = |_| with_limits(claim, [claim.id().to_owned(), millis(ttl)]);
+        standing(&self.run(&EXTEND, &keys_of(claim), args).await?)
+    }
+
+    async fn raise(&self, claim: &Claim, token: u64) -> Result<Option<u64>, Fault> {
+        let args = |_| with_limits(claim, [claim.id().to_owned(), token.to_string(), millis(KEEP_COUNTERS)]);
+        let reply = text(&self.run(&RAISE, &keys_of(claim), args).await?).ok_or_else(unreadable)?;
+        if reply.is_empty() {
+            return Ok(None);
+        }
+        reply.parse().map(Some).map_err(|_| unreadable())
+    }
+
+    async fn release(&self, claim: &Claim, burial: Option<Duration>) -> Result<Standing, Fault> {
+        let args = |_| with_limits(claim, [claim.id().to_owned(), millis(burial.unwrap_or_default())]);
+        standing(&self.run(&RELEASE, &keys_of(claim), args).await?)
+    }
+
+    async fn peek(&self, claim: &Claim) -> Result<Vec<(String, Duration)>, Fault> {
+        let reply = self.run(&PEEK, &keys_of(claim), |_| with_limits(claim, [])).await?;
+        let pairs = items(&reply).ok_or_else(unreadable)?.chunks_exact(2);
+        pairs.map(|pair| Ok((text(&pair[0]).ok_or_else(unreadable)?, span(&pair[1])?))).collect()
+    }
+
+    async fn bootstrap(&self, epoch_key: &str) -> Result<(), Fault> {
+        self.run(&BOOTSTRAP, &[epoch_key.to_owned()], |_| Vec::new()).await.map(drop)
+    }
+}
+
+impl<C> std::fmt::Debug for RedisNode<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("RedisNode");
+        out.field("label", &self.label).field("durable", &self.durable).finish_non_exhaustive()
+    }
+}
+
+fn millis(span: Duration) -> String {
+    span.as_millis().to_string()
+}
+
+fn with_limits(claim: &Claim, head: impl IntoIterator<Item = String>) -> Args {
+    head.into_iter().chain(claim.resources().iter().map(|r| r.mode().limit().to_string())).collect()
+}
+
+fn keys_of(claim: &Claim) -> Vec<String> {
+    let roles = ["w", "r", "i", "c", "q", "b", "m"];
+    let each = claim.resources().iter().flat_map(|r| roles.map(|role| r.key(role)));
+    std::iter::once(claim.tombstone()).chain(each).collect()
+}
+
+fn unreadable() -> Fault {
+    Fault::Refused("an unreadable reply".into())
+}
+
+fn items(value: &Value) -> Option<&[Value]> {
+    match value {
+        Value::Array(items) => Some(items),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
+        Value::SimpleString(text) => Some(text.clone()),
+        Value::VerbatimString { text, .. } => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Milliseconds as a duration; the negative answers of PTTL count as zero.
+fn span(value: &Value) -> Result<Duration, Fault> {
+    match value {
+        Value::Int(ms) => Ok(Duration::from_millis(u64::try_from(*ms).unwrap_or(0))),
+        _ => Err(unreadable()),
+    }
+}
+
+fn vote(reply: &Value) -> Result<Vote, Fault> {
+    let items = items(reply).ok_or_else(unreadable)?;
+    let word = |i: usize| items.get(i).and_then(text).ok_or_else(unreadable);
+    let time = |i: usize| items.get(i).ok_or_else(unreadable).and_then(span);
+    Ok(match word(0)?.as_str() {
+        "granted" => Vote::Granted { token: word(1)?.parse().map_err(|_| unreadable())? },
+        "held" => Vote::Held { holder: word(1)?, remaining: time(2)? },
+        "waiting" => Vote::Waiting { holder: word(1)?, remaining: time(2)?, score: word(3)? },
+        "quarantined" => Vote::Quarantined { remaining: time(1)? },
+        "dead" => Vote::Dead,
+        _ => return Err(unreadable()),
+    })
+}
+
+fn standing(reply: &Value) -> Result<Standing, Fault> {
+    match text(reply).as_deref() {
+        Some("held") => Ok(Standing::Held),
+        Some("missing") => Ok(Standing::Missing),
+        Some("stolen") => Ok(Standing::Stolen),
+        _ => Err(unreadable()),
+    }
+}
+
+fn fault_of(error: RedisError) -> Fault {
+    if error.is_timeout() {
+        return Fault::Timeout;
+    }
+    match error.code() {
+        Some("READONLY" | "NOREPLICAS" | "MISCONF") => Fault::ReadOnly,
+        Some("WRONGTYPE") => Fault::WrongType,
+        Some("ERR") if error.detail().is_some_and(|text| text.contains("WRONGTYPE")) => Fault::WrongType,
+        Some(code) => Fault::Refused(code.to_owned()),
+        None => Fault::Io(error.category().to_owned()),
+    }
+}
+
+fn node_info(info: &str) -> Result<NodeInfo, Fault> {
+    let field = |name: &str| {
+        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
+    };
+    let run_id = field("run_id").to_owned();
+    if run_id.is_empty() {
+        return Err(unreadable());
+    }
+    let evicts = field("maxmemory") != "0" && field("maxmemory_policy") != "noeviction";
+    let failed = |checks: &[(bool, &'static str)]| {
+        checks.iter().filter(|(fails, _)| *fails).map(|(_, why)| *why).collect::<Vec<_>>()
+    };
+    Ok(NodeInfo {
+        run_id,
+        unfit: failed(&[
+            (evicts, "the server may evict locks: set maxmemory-policy noeviction"),
+            (field("role") == "slave", "the server is a replica"),
+        ]),
+        unfit_for_quorum: failed(&[
+            (field("redis_mode") == "cluster", "a cluster is one authority, not several"),
+            (is_old(field("redis_version")), "the server is older than Redis 7.0"),
+        ]),
+    })
+}
+
+/// Older servers keep the script cache over a restart, by which a restart is known here.
+fn is_old(version: &str) -> bool {
+    version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_none_or(|major| major < 7)
+}

@@ -1,0 +1,156 @@
+//! Prolonging a lock, and the task of a guard that does it and watches the deadline.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use rand::RngExt;
+use tokio::task::AbortHandle;
+
+use crate::{
+    Claim, Extension, Lease, LockOptions, Operation, Standing,
+    guard::max_hold,
+    hold::{Ballots, Hold, Mark},
+    manager::Core,
+    quorum,
+};
+
+/// Prolongs on all nodes at once. Nodes that lost the hold do not count; when a majority has confirmed, they get
+/// it again in the background, where nobody else has it, to make up for nodes that restarted.
+pub(crate) async fn extend(
+    core: &Arc<Core>,
+    claim: &Arc<Claim>,
+    ballots: &Arc<Ballots>,
+    lease: &Lease,
+    ttl: Duration,
+) -> Extension {
+    if !lease.is_valid() {
+        return Extension::Lost;
+    }
+    let until = core.clock.now().after(quorum::validity(ttl));
+    let timeout = core.request_timeout(ttl.min(claim.ttl));
+    let mut answers = core.members.ask(
+        Operation::Extend,
+        timeout,
+        |_| true,
+        |_, node| {
+            let claim = Arc::clone(claim);
+            async move { node.extend(&claim, ttl).await }
+        },
+    );
+    let majority = core.members.quorum.majority();
+    let (mut held, mut gone) = (0, Vec::new());
+    while held < majority && core.members.quorum.reachable_without(gone.len()) {
+        match answers.next().await {
+            Some((_, Ok(Standing::Held))) => held += 1,
+            Some((index, Ok(_))) => gone.push(index),
+            Some((_, Err(_))) => {}
+            None => break,
+        }
+    }
+    if !core.members.quorum.reachable_without(gone.len()) {
+        return Extension::Lost;
+    }
+    if held < majority {
+        return Extension::Unknown(lease.validity());
+    }
+    if core.clock.now() >= until || !lease.prolong(until) {
+        return Extension::Lost;
+    }
+    let (core, claim, ballots) = (Arc::clone(core), Arc::clone(claim), Arc::clone(ballots));
+    tokio::spawn(async move {
+        while let Some((index, answer)) = answers.next().await {
+            if matches!(answer, Ok(Standing::Missing | Standing::Stolen)) {
+                gone.push(index);
+            }
+        }
+        top_up(&core, claim, &ballots, ttl, gone).await;
+    });
+    Extension::Extended(lease.validity())
+}
+
+async fn top_up(core: &Arc<Core>, claim: Arc<Claim>, ballots: &Ballots, ttl: Duration, gone: Vec<usize>) {
+    let gone: Vec<_> = gone.into_iter().filter(|index| ballots.announce(*index)).collect();
+    let again = Claim { ttl, ..Claim::clone(&claim) };
+    let timeout = core.request_timeout(claim.ttl);
+    let mut answers = core.members.ask(
+        Operation::Acquire,
+        timeout,
+        |index| gone.contains(&index),
+        |_, node| {
+            let again = again.clone();
+            async move { node.acquire(&again).await }
+        },
+    );
+    while let Some((index, answer)) = answers.next().await {
+        ballots.record(index, Mark::of(&answer));
+    }
+}
+
+/// The task of a guard: renews, and reports the loss at the deadline. It holds nothing: the guard ends it.
+pub(crate) struct Keeper {
+    core: Arc<Core>,
+    claim: Arc<Claim>,
+    ballots: Arc<Ballots>,
+    lease: Lease,
+    max_hold: Duration,
+}
+
+impl Keeper {
+    pub(crate) fn new(hold: &Hold, lease: Lease, options: &LockOptions) -> Self {
+        Self {
+            core: Arc::clone(&hold.core),
+            claim: Arc::clone(&hold.claim),
+            ballots: Arc::clone(&hold.ballots),
+            lease,
+            max_hold: max_hold(options.renewal),
+        }
+    }
+
+    pub(crate) fn spawn(self) -> AbortHandle {
+        tokio::spawn(self.run()).abort_handle()
+    }
+
+    async fn run(self) {
+        tokio::select! {
+            () = self.lease.run_out() => {}
+            () = self.renew() => {}
+        }
+        if let Some(hold) = self.lease.end() {
+            self.core.members.observer.lost(hold);
+            tracing::warn!(token = self.lease.token(), held_ms = hold.as_millis(), "lock lost");
+        }
+    }
+
+    /// Renews until the lock is known to be lost, or has been held for as long as it may: then its time to live
+    /// runs out.
+    async fn renew(&self) {
+        let third = self.claim.ttl / 3;
+        let mut pause = third;
+        loop {
+            let budget = self.max_hold.saturating_sub(self.lease.held_for());
+            if budget <= pause {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(pause).await;
+            // The last renewal is shorter, so that the hold ends when it has to.
+            let ttl = self.claim.ttl.min(self.max_hold.saturating_sub(self.lease.held_for()));
+            let extension = extend(&self.core, &self.claim, &self.ballots, &self.lease, ttl).await;
+            self.core.members.observer.renewed(matches!(extension, Extension::Extended(_)));
+            pause = match extension {
+                Extension::Extended(_) => third,
+                Extension::Unknown(left) => {
+                    tracing::debug!(
+                        token = self.lease.token(),
+                        left_ms = left.as_millis(),
+                        "renewal unconfirmed"
+                    );
+                    (left / 10)
+                        .min(third)
+                        .mul_f64(rand::rng().random_range(0.5..1.0))
+                        .max(Duration::from_millis(1))
+                }
+                Extension::Lost => return,
+            };
+        }
+    }
+}
