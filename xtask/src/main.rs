@@ -9,6 +9,7 @@ mod demo;
 mod down;
 mod install;
 mod lint;
+mod locks;
 mod loom;
 mod server;
 mod setup;
@@ -36,6 +37,7 @@ usage: cargo xtask <verb> [options]
   test [--long] [--yes]                  tidy, arrows, lint, features, every test; --long: faults in their long form
   ci                                     test, then both demos
   lint                                   fmt, clippy and rustdoc, warnings refused
+  locks [--long] [--yes]                 the lock experiments E1 to E19 and their figures, one at a time
   loom                                   model checks of the lock-free parts
   dashboards [--yes]                     every panel and rule on a real Prometheus
   arrows                                 which crate may depend on which
@@ -75,6 +77,10 @@ fn dispatch() -> Result {
         "test" => {
             let arguments = arguments.allow(&["long", "yes"], 0)?;
             test::run(&workspace, arguments.consent(), arguments.has("long"))
+        }
+        "locks" => {
+            let arguments = arguments.allow(&["long", "yes"], 0)?;
+            locks::run(&workspace, arguments.consent(), arguments.has("long"))
         }
         "loom" => arguments.allow(&[], 0).and_then(|_| loom::run(&workspace)),
         "dashboards" => dashboards::run(&workspace, arguments.allow(&["yes"], 0)?.consent()),

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use crate::config::{Config, Protocol, Servers};
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
-use crate::error::{Class, Error, ErrorKind, Result};
+#[cfg(not(feature = "tls"))]
+use crate::error::{Class, ErrorKind};
+use crate::error::{Error, Result};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 

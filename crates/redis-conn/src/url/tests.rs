@@ -1,6 +1,7 @@
 //! URLs that must open, and URLs that must not, without their secrets in the error.
 
 use super::*;
+use crate::error::ErrorKind;
 
 fn standalone(url: &str) -> Config {
     parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
