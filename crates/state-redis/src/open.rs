@@ -11,7 +11,8 @@ use crate::config::RedisConfig;
 ///
 /// - `memory:` is a new [`MemoryBackend`], with nothing in it;
 /// - every other URL is a [`RedisBackend`] on the servers it names: `redis://[[user]:password@]host[:port][/db]`,
-///   `redis+unix:///path/to/socket`.
+///   `rediss://` for TLS, `redis+unix:///path/to/socket`, `redis+sentinel://host1,host2/service/db`,
+///   `redis+cluster://host1,host2`.
 ///
 /// # Errors
 /// `InvalidConfig` for a wrong URL, without repeating it; for Redis those of [`RedisBackend::new`].

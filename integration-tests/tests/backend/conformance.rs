@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use integration_tests::{Cluster, Server, ServerConfig};
+use integration_tests::{Cluster, SentinelGroup, Server, ServerConfig};
 use state_core::{FaultyBackend, conformance};
 use state_redis::{Layout, RedisConfigBuilder, StateBackend, open};
 
@@ -58,6 +58,13 @@ async fn opened_backends_conform_behind_dyn() {
 async fn a_cluster_conforms() {
     let cluster = Cluster::start().await;
     let opened = open(&cluster.url()).await.expect("a backend");
+    conformance::run_all(opened).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_master_behind_sentinels_conforms() {
+    let group = SentinelGroup::start().await;
+    let opened = open(&group.url()).await.expect("a backend");
     conformance::run_all(opened).await;
 }
 
