@@ -89,6 +89,15 @@ impl RedisConfigBuilder {
         self
     }
 
+    /// Sets [`pool_min`](RedisConfig::pool_min), [`pool_max`](RedisConfig::pool_max) and
+    /// [`pool_timeout`](RedisConfig::pool_timeout).
+    pub fn pool_config(mut self, min: usize, max: usize, timeout: Duration) -> Self {
+        self.config.pool_min = min;
+        self.config.pool_max = max;
+        self.config.pool_timeout = timeout;
+        self
+    }
+
     /// Sets [`pipeline_batch_size`](RedisConfig::pipeline_batch_size).
     pub fn pipeline_batch_size(mut self, pipeline_batch_size: usize) -> Self {
         self.config.pipeline_batch_size = pipeline_batch_size;
@@ -128,6 +137,9 @@ mod tests {
             (build().connect_timeout(Duration::ZERO), "connect_timeout"),
             (build().command_timeout(Duration::ZERO), "command_timeout"),
             (build().command_timeout(Duration::MAX), "command_timeout"),
+            (build().pool_config(0, 0, Duration::from_secs(1)), "pool_max"),
+            (build().pool_config(9, 8, Duration::from_secs(1)), "pool_min"),
+            (build().pool_config(0, 8, Duration::ZERO), "pool_timeout"),
             (build().pipeline_batch_size(0), "pipeline_batch_size"),
             (build().pipeline_batch_size(1 << 40), "pipeline_batch_size"),
             (build().key_prefix("a|b"), "key_prefix"),

@@ -29,6 +29,14 @@ pub struct RedisConfig {
     pub connect_timeout: Duration,
     /// How long an operation may take, waiting included; in batches, scans and `clear` each step. Default: 3 s.
     pub command_timeout: Duration,
+    /// Dedicated connections, for blocking commands and exclusive work, that are open before
+    /// [`RedisBackend::new`](crate::RedisBackend::new) returns, for each node. Operations share another connection and
+    /// need none of these. Default: 0.
+    pub pool_min: usize,
+    /// The most dedicated connections to a node at a time, 1 to 10,000. Default: 16.
+    pub pool_max: usize,
+    /// How long to wait for a free dedicated connection. Default: 5 s.
+    pub pool_timeout: Duration,
     /// The most items of a batch that travel in one request, 1 to 10,000; a request is also closed once it holds
     /// 4 MiB. Default: 500.
     pub pipeline_batch_size: usize,
@@ -59,9 +67,13 @@ impl RedisConfig {
             (1..=10_000).contains(&self.pipeline_batch_size),
             "pipeline_batch_size is not within 1 and 10,000",
         )?;
-        for (name, timeout) in
-            [("connect_timeout", self.connect_timeout), ("command_timeout", self.command_timeout)]
-        {
+        demand((1..=10_000).contains(&self.pool_max), "pool_max is not within 1 and 10,000")?;
+        demand(self.pool_min <= self.pool_max, "pool_min is above pool_max")?;
+        for (name, timeout) in [
+            ("connect_timeout", self.connect_timeout),
+            ("command_timeout", self.command_timeout),
+            ("pool_timeout", self.pool_timeout),
+        ] {
             demand(!timeout.is_zero(), format!("{name} is zero"))?;
             demand(timeout <= MAX_TIMEOUT, format!("{name} is above a day"))?;
         }
@@ -81,6 +93,9 @@ impl RedisConfig {
             .with_command_timeout(self.command_timeout);
         // One attempt may not outlast the time there is for connecting.
         config.dial_timeout = config.dial_timeout.min(self.connect_timeout);
+        config.pool.min = self.pool_min;
+        config.pool.max = self.pool_max;
+        config.pool.wait_timeout = self.pool_timeout;
         if let Some(credentials) = &self.credentials {
             config = config.with_credentials(credentials.clone());
         }
@@ -102,6 +117,9 @@ impl Default for RedisConfig {
             max_value_len: DEFAULT_MAX_VALUE_LEN,
             connect_timeout: Duration::from_secs(5),
             command_timeout: Duration::from_secs(3),
+            pool_min: 0,
+            pool_max: 16,
+            pool_timeout: Duration::from_secs(5),
             pipeline_batch_size: 500,
             clear_whole_database: false,
         }

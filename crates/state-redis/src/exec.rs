@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
-use redis_conn::{Conn, Scan, ScanOptions};
+use redis_conn::{Conn, Dedicated, Scan, ScanOptions};
 use state_core::StateResult;
 use tokio::time::Instant;
 
@@ -30,6 +30,7 @@ pub(crate) enum Operation {
     Scan,
     ScanEntries,
     HealthCheck,
+    Dedicated,
 }
 
 impl Operation {
@@ -53,13 +54,14 @@ impl Operation {
             Self::Scan => "scan",
             Self::ScanEntries => "scan_entries",
             Self::HealthCheck => "health_check",
+            Self::Dedicated => "dedicated",
         }
     }
 
     /// Whether it may change something, so that its loss may be ambiguous.
     pub(crate) fn writes(self) -> bool {
-        use Operation::{BatchGet, Contains, Get, HealthCheck, Scan, ScanEntries, Ttl};
-        !matches!(self, Get | Contains | Ttl | BatchGet | Scan | ScanEntries | HealthCheck)
+        use Operation::{BatchGet, Contains, Dedicated, Get, HealthCheck, Scan, ScanEntries, Ttl};
+        !matches!(self, Get | Contains | Ttl | BatchGet | Scan | ScanEntries | HealthCheck | Dedicated)
     }
 }
 
@@ -118,6 +120,11 @@ impl Door {
     ) -> StateResult<Option<Vec<Vec<u8>>>> {
         let deadline = Instant::now() + self.command_timeout;
         scan.next(deadline).await.map_err(|cause| error::from_conn(operation, cause))
+    }
+
+    /// A dedicated connection, waited for as long as the pool's settings say.
+    pub(crate) async fn dedicated(&self) -> StateResult<Dedicated> {
+        self.conn.dedicated().await.map_err(|cause| error::from_conn(Operation::Dedicated, cause))
     }
 
     pub(crate) async fn close(&self) {

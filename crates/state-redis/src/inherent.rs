@@ -1,7 +1,8 @@
-//! Shorthands beside the contract: batches that fail as a whole, and puts with a TTL.
+//! Beside the contract: batches that fail as a whole, puts with a TTL, connections of one's own.
 
 use std::time::Duration;
 
+use redis_conn::Dedicated;
 use state_core::{PutItem, StateBackend, StateBackendExt, StateResult, Ttl};
 
 use crate::backend::RedisBackend;
@@ -42,6 +43,16 @@ impl RedisBackend {
         ttl: Duration,
     ) -> StateResult<()> {
         self.put_pairs(pairs, Ttl::After(ttl)).await
+    }
+
+    /// Lends a connection of its own from the pool, for blocking commands, `WATCH` and other exclusive work. Keys on it
+    /// are the server's own: prefix and layout are the caller's affair.
+    ///
+    /// # Errors
+    /// `Overloaded` when none became free within `pool_timeout`; `Unavailable` while the server is gone; `Unsupported`
+    /// on a cluster.
+    pub async fn dedicated(&self) -> StateResult<Dedicated> {
+        self.inner.door.dedicated().await
     }
 
     async fn put_pairs(&self, pairs: &[(&[u8], &[u8])], ttl: Ttl) -> StateResult<()> {

@@ -12,4 +12,6 @@ mod keys;
 mod batches;
 // Servers that forget, restart, hang, fill up or turn into replicas.
 mod faults;
+// Dedicated connections: warmed, bounded, waited for.
+mod pool;
 mod support;
