@@ -127,7 +127,7 @@ impl Dedicated {
         session.note(command);
         let reply = session.exchange(command, deadline).await?;
         let epoch = session.epoch;
-        self.pool.link().inspect(epoch, <&Cmd as Request>::errors(&reply));
+        self.pool.inspect(epoch, <&Cmd as Request>::errors(&reply));
         Ok(reply)
     }
 
@@ -140,7 +140,7 @@ impl Dedicated {
             session.is_watching = false;
         }
         let epoch = session.epoch;
-        self.pool.link().inspect(epoch, <Piped<'_> as Request>::errors(&replies));
+        self.pool.inspect(epoch, <Piped<'_> as Request>::errors(&replies));
         Ok(replies)
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use redis::ServerError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, interval, timeout};
@@ -51,6 +52,22 @@ pub struct PoolStats {
     pub opened: u64,
     /// Connections closed since the start: broken, poisoned, outdated, idle for too long or too old.
     pub discarded: u64,
+}
+
+/// All pools of a cluster's nodes together.
+impl std::iter::Sum for PoolStats {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, each| Self {
+            max: sum.max + each.max,
+            in_use: sum.in_use + each.in_use,
+            idle: sum.idle + each.idle,
+            waiting: sum.waiting + each.waiting,
+            acquired: sum.acquired + each.acquired,
+            timed_out: sum.timed_out + each.timed_out,
+            opened: sum.opened + each.opened,
+            discarded: sum.discarded + each.discarded,
+        })
+    }
 }
 
 impl Pool {
@@ -112,6 +129,15 @@ impl Pool {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    /// Draws the conclusions from error replies over a lent connection.
+    pub(crate) fn inspect<'e>(&self, epoch: u64, errors: impl Iterator<Item = &'e ServerError>) {
+        let errors: Vec<_> = errors.collect();
+        if errors.iter().any(|error| error.code() == "MOVED") {
+            self.link.setup.source.misled();
+        }
+        self.link.inspect(epoch, errors.into_iter());
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
