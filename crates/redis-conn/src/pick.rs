@@ -1,17 +1,22 @@
 //! Which node of a cluster a connection goes to: one fixed master, or one of several that will all do.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rand::seq::IndexedRandom as _;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::endpoint::{Endpoint, EndpointSource, FixedEndpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
 use crate::handshake::ServerInfo;
 use crate::shards::{Shards, View};
+
+/// How often a search for a node may have the topology looked at.
+const SUSPECT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The source of the connections to one node of a cluster.
 pub(crate) struct Member {
@@ -81,6 +86,7 @@ pub(crate) struct Pick {
     shards: Weak<Shards>,
     among: Among,
     drawn: Mutex<Option<Arc<Endpoint>>>,
+    suspected: Mutex<Option<Instant>>,
     generation: watch::Sender<u64>,
 }
 
@@ -90,6 +96,7 @@ impl Pick {
             shards: Arc::downgrade(shards),
             among,
             drawn: Mutex::default(),
+            suspected: Mutex::default(),
             generation: watch::Sender::new(0),
         });
         shards.tell(&pick);
@@ -102,6 +109,16 @@ impl Pick {
         let left = self.drawn.lock().take_if(|drawn| !candidates.contains(drawn));
         if left.is_some() {
             self.generation.send_modify(|generation| *generation += 1);
+        }
+    }
+
+    /// Another node than before is wanted, or the first one: has the topology looked at, but not all the time
+    /// where a master simply has no replicas.
+    fn suspect(&self, shards: &Shards) {
+        let mut suspected = self.suspected.lock();
+        if suspected.is_none_or(|at| at.elapsed() >= SUSPECT_INTERVAL) {
+            *suspected = Some(Instant::now());
+            shards.suspect();
         }
     }
 
@@ -121,10 +138,8 @@ impl EndpointSource for Pick {
         let gone = || Error::not_sent(ErrorKind::Closed, "the handle is gone");
         let shards = self.shards.upgrade().ok_or_else(gone)?;
         let next = self.draw(&shards);
-        let failed = std::mem::replace(&mut *self.drawn.lock(), next.clone());
-        if failed.is_some() {
-            shards.suspect();
-        }
+        self.drawn.lock().clone_from(&next);
+        self.suspect(&shards);
         next.ok_or_else(|| Error::not_sent(ErrorKind::Unavailable, "the cluster names no such node"))
     }
 

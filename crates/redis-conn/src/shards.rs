@@ -19,6 +19,7 @@ use crate::events::{Event, State};
 use crate::ground::Ground;
 use crate::node::Node;
 use crate::pick::{Member, Pick};
+use crate::reader::ReadFrom;
 use crate::reply;
 use crate::setup::Setup;
 use crate::slots::SlotMap;
@@ -100,8 +101,10 @@ impl Shards {
         let mut pause = REFRESH_PAUSE.0;
         loop {
             let error = match shards.learn(deadline).await {
-                Ok(()) if shards.view().map.is_complete() => break,
-                Ok(()) => Error::not_sent(ErrorKind::NotReady, "the cluster does not serve all slots"),
+                Ok(()) => match shards.what_is_missing() {
+                    None => break,
+                    Some(missing) => Error::not_sent(ErrorKind::NotReady, missing),
+                },
                 Err(error) => error,
             };
             let hopeless = matches!(error.class(), Class::Fatal | Class::Reply);
@@ -117,6 +120,19 @@ impl Shards {
             .into_iter()
             .collect::<Result<()>>()?;
         Ok(shards)
+    }
+
+    /// What the topology lacks to start with.
+    fn what_is_missing(&self) -> Option<&'static str> {
+        let view = self.view();
+        let needs_replicas = self.setup.config.read_from == ReadFrom::Replica;
+        if !view.map.is_complete() {
+            Some("the cluster does not serve all slots")
+        } else if needs_replicas && view.map.shards().iter().any(|shard| shard.replicas.is_empty()) {
+            Some("a master has no replica that could be read from")
+        } else {
+            None
+        }
     }
 
     /// Keeps the view fresh, for ever.

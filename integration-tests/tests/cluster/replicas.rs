@@ -26,26 +26,41 @@ fn key(index: usize) -> Vec<u8> {
     format!("k{index}").into_bytes()
 }
 
-/// Writes keys, and waits until the replicas have them.
-async fn fill(cluster: &Cluster, conn: &Conn, keys: usize) {
+/// A cluster with so many keys, whose nodes name its replicas: they name none that has never had anything to
+/// replicate.
+async fn filled(keys: usize) -> Cluster {
+    let cluster = Cluster::start().await;
+    let conn = Conn::connect(config(&cluster)).await.expect("connected");
     for index in 0..keys {
         conn.set(&key(index), b"v", SetOptions::new(), soon()).await.expect("SET");
     }
-    eventually("the replicas have every key", Duration::from_secs(10), async || {
-        let mut stored = 0;
+    for slot in [0, 8000, 16_383] {
+        conn.set(tag_for(slot).as_bytes(), b"v", SetOptions::new(), soon()).await.expect("SET");
+    }
+    eventually("the replicas have every key and are named", Duration::from_secs(20), async || {
+        let mut seen = Vec::new();
         for node in cluster.nodes() {
-            stored += node.command::<usize>(&redis::cmd("DBSIZE")).await;
+            let slots: redis::Value = node.command(redis::cmd("CLUSTER").arg("SLOTS")).await;
+            seen.push((node.command::<usize>(&redis::cmd("DBSIZE")).await, slots));
         }
-        if stored == 2 * keys { Ok(()) } else { Err(format!("{stored} copies")) }
+        let stored: usize = seen.iter().map(|(stored, _)| stored).sum();
+        let named = seen.iter().all(|(_, slots)| names_replicas(slots));
+        if named && stored == 2 * (keys + 3) { Ok(()) } else { Err(format!("{stored} copies, {seen:?}")) }
     })
     .await;
+    cluster
+}
+
+/// Whether every range has a master and a replica.
+fn names_replicas(slots: &redis::Value) -> bool {
+    let redis::Value::Array(ranges) = slots else { return false };
+    ranges.iter().all(|range| matches!(range, redis::Value::Array(parts) if parts.len() == 4))
 }
 
 #[tokio::test]
 async fn typed_reads_go_to_replicas_with_and_without_batches() {
-    let cluster = Cluster::start().await;
+    let cluster = filled(300).await;
     let conn = connect(&cluster, ReadFrom::Replica).await;
-    fill(&cluster, &conn, 300).await;
     let reads = (0..300).map(|index| {
         let conn = conn.clone();
         async move { conn.get(&key(index), soon()).await }
@@ -68,7 +83,7 @@ async fn typed_reads_go_to_replicas_with_and_without_batches() {
 /// Under `PreferReplica`, what a replica lacks the master is asked for, so a slot on the move shows no holes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_that_move_never_seem_absent() {
-    let cluster = Cluster::start().await;
+    let cluster = filled(1).await;
     let conn = connect(&cluster, ReadFrom::PreferReplica).await;
     let tag = tag_for(5);
     let keys: Vec<String> = (0..50).map(|index| format!("{tag}{index}")).collect();
@@ -89,19 +104,25 @@ async fn keys_that_move_never_seem_absent() {
         }
     });
     let (first, second) = (cluster.owner_of(5).await, cluster.owner_of(16_383).await);
+    let began = Instant::now();
     for to in [second, first, second] {
-        cluster.move_slot(5, to).await;
+        cluster.begin_migration(5, to).await;
+        // Both replicas lack some of the keys meanwhile.
+        while cluster.migrate_keys(5, to, 10).await > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        cluster.finish_migration(5, to).await;
     }
     stop.store(true, Ordering::Relaxed);
-    println!("{} reads while the slot moved three times", reading.await.expect("no read fails"));
+    let reads = reading.await.expect("no read fails");
+    println!("{reads} reads in {:?} while the slot moved three times", began.elapsed());
 }
 
 #[tokio::test]
 async fn without_its_replica_the_master_answers_when_it_may() {
-    let cluster = Cluster::start().await;
+    let cluster = filled(1).await;
     let preferring = connect(&cluster, ReadFrom::PreferReplica).await;
     let insisting = connect(&cluster, ReadFrom::Replica).await;
-    fill(&cluster, &preferring, 1).await;
     let master = cluster.owner_of(integration_tests::slot_of(b"k0")).await;
     let replica = cluster.replica_of(master).await;
     replica.kill();
@@ -124,9 +145,8 @@ async fn without_its_replica_the_master_answers_when_it_may() {
 
 #[tokio::test]
 async fn reads_go_on_when_a_replica_becomes_the_master() {
-    let cluster = Cluster::start().await;
+    let cluster = filled(1).await;
     let conn = connect(&cluster, ReadFrom::PreferReplica).await;
-    fill(&cluster, &conn, 1).await;
     let slot = integration_tests::slot_of(b"k0");
     let old = cluster.owner_of(slot).await;
     cluster.failover(old).await;
