@@ -13,6 +13,7 @@ use tokio::time::{Instant, interval, timeout};
 use crate::dedicated::{Dedicated, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
+use crate::reauth::Rotations;
 
 /// The dedicated connections of one node. Callers are served in the order in which they came.
 pub(crate) struct Pool {
@@ -209,10 +210,11 @@ impl Pool {
         let setup = &self.link.setup;
         let epoch = setup.epoch();
         let endpoint = setup.locate().await?;
+        let rotations = Rotations::from_now_on(setup);
         let dialed = setup.dialer.dial(&endpoint).await?;
         setup.source.verify(&endpoint, &dialed.server)?;
         self.counts.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Session::new(dialed, epoch))
+        Ok(Session::new(dialed, endpoint, rotations, epoch))
     }
 
     /// Closes what is unfit and, above the minimum, what has been idle for long; reopens the minimum.
