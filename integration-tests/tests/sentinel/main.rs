@@ -4,6 +4,7 @@ mod access;
 mod concern;
 mod failover;
 mod fake;
+mod health;
 mod judgement;
 mod partition;
 mod replicas;
