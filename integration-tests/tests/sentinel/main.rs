@@ -2,6 +2,7 @@
 
 mod access;
 mod concern;
+mod divided;
 mod failover;
 mod fake;
 mod health;
