@@ -17,7 +17,8 @@ pub fn may_create_networks() -> Result<(), String> {
     run("unshare", &["--net", "ip", "link", "add", "probe0", "type", "veth", "peer", "name", "probe1"])
 }
 
-/// A wire between this machine and a server that has a network of its own.
+/// A wire between this machine and a server that has a network of its own. It is gone with this value, and with
+/// the server's process.
 #[derive(Debug)]
 pub struct Wire {
     name: String,
@@ -28,7 +29,7 @@ pub struct Wire {
 
 impl Server {
     /// Lays a wire to this server, which was started `with_own_network`. Each wire of a server has a number below
-    /// 4. It is gone with the server's process.
+    /// 4.
     ///
     /// # Panics
     /// When the server is down, or its wire cannot be laid.
@@ -68,7 +69,7 @@ impl Wire {
     }
 
     fn lay(&self, pid: &str) {
-        let near = format!("{}x", self.name);
+        let near = self.near();
         let ends = ["type", "veth", "peer", "name", &self.name, "netns", pid];
         must("ip", &[&["link", "add", near.as_str()], ends.as_slice()].concat());
         must("ip", &["address", "add", &format!("{}/30", self.outside), "dev", &near]);
@@ -77,8 +78,20 @@ impl Wire {
         self.within(&["ip", "link", "set", &self.name, "up"]);
     }
 
+    /// The name of this machine's end.
+    fn near(&self) -> String {
+        format!("{}x", self.name)
+    }
+
     fn within(&self, command: &[&str]) {
         must("nsenter", &[&[self.namespace.as_str()], command].concat());
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // It is gone already when its server was killed a while ago.
+        let _ = run("ip", &["link", "delete", &self.near()]);
     }
 }
 
