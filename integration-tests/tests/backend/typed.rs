@@ -9,8 +9,8 @@ use integration_tests::Server;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use state_core::{KeyDigest, MemoryConfig};
 use state_redis::{
-    ErrorKind, Expiry, MemoryBackend, NoPrevious, PutOptions, ScanOptions, SerializationFormat, StateBackend,
-    StateBackendExt, Ttl, Typed, Versioned,
+    CompressionAlgorithm, ErrorKind, Expiry, MemoryBackend, NoPrevious, PutOptions, ScanOptions,
+    SerializationFormat, StateBackend, StateBackendExt, Ttl, Typed, Versioned,
 };
 
 use crate::support::{backend, on};
@@ -152,7 +152,7 @@ async fn upgrade(backend: Backend, format: SerializationFormat) {
     });
     for error in [refused.await.unwrap_err(), before.get(b"user").await.unwrap_err()] {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(error.context().contains("upgrade this program"), "{error}");
+        assert!(error.context().contains("update this program"), "{error}");
         assert!(error.context().contains(&KeyDigest::of(b"user").to_string()), "{error}");
         let cause = std::error::Error::source(&error).expect("a cause").to_string();
         assert!(cause.contains("version 2, this program's is 1"), "{cause}");
@@ -308,4 +308,35 @@ async fn the_backends_own_bounds_hold() {
         backend.put_with_ttl(b"k", b"null", HOUR).await.unwrap();
         assert_eq!(texts.get(b"k").await.unwrap_err().kind(), ErrorKind::Corrupt);
     }
+}
+
+#[tokio::test]
+async fn the_setting_chooses_the_format_of_a_backends_own_views() {
+    let server = Server::start().await;
+    for format in FORMATS {
+        let backend = backend(on(&server).serialization(format)).await;
+        backend.typed::<User>().put(b"plain", &ada(1)).await.unwrap();
+        backend.versioned::<User>().put(b"record", &ada(2)).await.unwrap();
+        // Read back by views that are told the format.
+        let plain = Typed::<User, _>::new(&backend, format);
+        assert_eq!(plain.get(b"plain").await.unwrap(), Some(ada(1)));
+        let records = Typed::<User, _>::versioned(&backend, format);
+        assert_eq!(records.get(b"record").await.unwrap(), Some(ada(2)));
+        let is_json = backend.get(b"plain").await.unwrap().expect("a value").starts_with(b"{\"first\"");
+        assert_eq!(is_json, format == JSON);
+    }
+}
+
+#[tokio::test]
+async fn long_values_pass_through_the_backends_compression_once() {
+    let server = Server::start().await;
+    let backend = backend(on(&server).compression(CompressionAlgorithm::Lz4)).await;
+    let texts = backend.typed::<String>();
+    let text = "state ".repeat(10_000);
+    texts.put(b"k", &text).await.unwrap();
+    let stored: usize = server.command(redis::cmd("STRLEN").arg("state:d|k")).await;
+    assert!(stored < text.len() / 50, "{stored} bytes are stored");
+    let longer = texts.update(b"k", |old| old.map(|text| text + "!")).await.unwrap();
+    assert_eq!(longer, Some(format!("{text}!")));
+    assert_eq!(texts.get(b"k").await.unwrap(), longer);
 }

@@ -12,7 +12,9 @@ use state_core::{
     StateResult, Ttl,
 };
 
-use crate::typed::format::{Scheme, SerializationFormat};
+use crate::RedisBackend;
+use crate::format::SerializationFormat;
+use crate::typed::scheme::Scheme;
 
 const DEFAULT_ATTEMPTS: u32 = 100;
 // From the second lost race on, at random up to these bounds, so that the rivals spread out.
@@ -23,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// The view turns values into bytes and back and leaves everything else to the backend, compression and encryption
 /// included: TTLs, conditions, errors and atomicity are those of [`StateBackend`]. It takes any backend by value, so
-/// also an `Arc<dyn StateBackend>`, a clone of a [`RedisBackend`](crate::RedisBackend), or a reference.
+/// also an `Arc<dyn StateBackend>`, a clone of a [`RedisBackend`], or a reference.
 ///
 /// # Schema versions
 /// A view made by [`versioned`](Self::versioned) stores the record's version beside it. A record of an older version is
@@ -79,6 +81,19 @@ impl<T: Versioned, B: StateBackend> Typed<T, B> {
     /// A view on records that are stored with their schema's version, and up-cast from older ones when they are read.
     pub fn versioned(backend: B, format: SerializationFormat) -> Self {
         Self { backend, format, scheme: Scheme::VERSIONED, attempts: DEFAULT_ATTEMPTS }
+    }
+}
+
+impl RedisBackend {
+    /// A view on values of type `T`, in the format of the setting `serialization`; see [`Typed::new`].
+    pub fn typed<T: Serialize + DeserializeOwned>(&self) -> Typed<T, Self> {
+        Typed::new(self.clone(), self.config().serialization)
+    }
+
+    /// A view on records with their schema's version, in the format of the setting `serialization`; see
+    /// [`Typed::versioned`].
+    pub fn versioned<T: Versioned>(&self) -> Typed<T, Self> {
+        Typed::versioned(self.clone(), self.config().serialization)
     }
 }
 
