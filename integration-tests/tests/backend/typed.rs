@@ -1,4 +1,5 @@
 //! Typed values, each test in memory and on Redis.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic like tests")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

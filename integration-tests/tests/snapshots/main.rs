@@ -1,4 +1,5 @@
 //! Snapshots, restores and copies at scale: 100,000 keys, or a million with `STATE_REDIS_LONG=1`, and both sides dying.
+#![allow(clippy::print_stdout, reason = "figures, and what a child tells its parent")]
 
 // From memory to Redis, from a standalone server to a cluster, in memory that does not grow with the data.
 mod copies;
