@@ -29,6 +29,9 @@ mod put;
 mod scan;
 mod script;
 
+#[cfg(feature = "typed")]
+mod typed;
+
 #[cfg(feature = "codec")]
 mod dictionaries;
 #[cfg(feature = "codec")]
@@ -66,6 +69,9 @@ pub use crate::mode::RedisMode;
 pub use crate::open::open;
 pub use crate::operation::Idempotency;
 pub use crate::report::BackendHealth;
+#[cfg(feature = "typed")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
+pub use crate::typed::{Migration, Typed};
 
 /// The backend under the name of the original design.
 pub use crate::backend::RedisBackend as EnterpriseRedisBackend;
@@ -83,6 +89,11 @@ pub use state_core::{
 };
 #[cfg(feature = "metrics")]
 pub use state_metrics::{BackendStats, Instruments as RedisMetrics};
+
+/// Schema versions of typed records; the rest of the codec is [`state-codec`](https://docs.rs/state-codec).
+#[cfg(feature = "typed")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
+pub use state_codec::{NoPrevious, Versioned};
 
 /// The contract, with everything around it: `state-core`.
 pub use state_core as core;
