@@ -16,6 +16,7 @@ use crate::dial::Dialer;
 use crate::endpoint::{Endpoint, EndpointSource};
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::handshake::{Role, ServerInfo};
+use crate::health::{Duty, HealthReason, NodeHealth};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
 
@@ -32,9 +33,6 @@ const RECOUNT: Duration = Duration::from_millis(25);
 
 /// Most sentinels watched at a time, configured and learned ones together.
 const MOST_SENTINELS: usize = 32;
-
-/// Translates an address that a sentinel announces into one that is reachable from here (NAT, containers).
-pub type AddressMap = dyn Fn(&Endpoint) -> Endpoint + Send + Sync;
 
 /// How to talk to the sentinels. Sentinels have credentials and TLS of their own: those of the master are never
 /// sent to them.
@@ -59,8 +57,6 @@ pub struct SentinelSettings {
     pub poll_interval: Duration,
     /// Whether to watch the sentinels that the configured ones know, too. Default: true.
     pub learn: bool,
-    /// Applied to every address that a sentinel announces. Default: none.
-    pub address_map: Option<Arc<AddressMap>>,
 }
 
 impl Default for SentinelSettings {
@@ -72,7 +68,6 @@ impl Default for SentinelSettings {
             tls: None,
             poll_interval: Duration::from_secs(2),
             learn: true,
-            address_map: None,
         }
     }
 }
@@ -114,13 +109,6 @@ impl SentinelSettings {
         self
     }
 
-    /// Sets [`address_map`](Self::address_map).
-    #[must_use]
-    pub fn with_address_map(mut self, map: impl Fn(&Endpoint) -> Endpoint + Send + Sync + 'static) -> Self {
-        self.address_map = Some(Arc::new(map));
-        self
-    }
-
     pub(crate) fn validate(&self) -> Result<()> {
         if self.poll_interval < Duration::from_millis(10) {
             return Err(Error::invalid("sentinel.poll_interval must not be below 10 ms"));
@@ -141,8 +129,7 @@ impl fmt::Debug for SentinelSettings {
         #[cfg(feature = "tls")]
         debug.field("tls", &self.tls);
         debug.field("poll_interval", &self.poll_interval);
-        debug.field("learn", &self.learn);
-        debug.field("address_map", &self.address_map.is_some()).finish()
+        debug.field("learn", &self.learn).finish()
     }
 }
 
@@ -175,6 +162,8 @@ struct Shared {
     /// Why a sentinel was not reached when that last happened.
     last_failure: Mutex<Option<Error>>,
     roster: Mutex<Roster>,
+    /// How each sentinel that is watched is.
+    standing: watch::Sender<Vec<NodeHealth>>,
     /// The watchers; `None` once the source is gone.
     watchers: Mutex<Option<JoinSet<()>>>,
 }
@@ -210,6 +199,7 @@ impl SentinelSource {
             replica_generation: watch::Sender::new(0),
             last_failure: Mutex::default(),
             roster: Mutex::default(),
+            standing: watch::Sender::default(),
             watchers: Mutex::new(Some(JoinSet::new())),
         });
         for sentinel in sentinels {
@@ -274,6 +264,15 @@ impl EndpointSource for SentinelSource {
             }
         }
     }
+
+    fn sentinels(&self) -> Option<watch::Receiver<Vec<NodeHealth>>> {
+        Some(self.shared.standing.subscribe())
+    }
+
+    #[cfg(feature = "tls")]
+    async fn reload_tls(&self) -> Result<()> {
+        self.shared.dialer.reload_tls().await
+    }
 }
 
 impl Drop for SentinelSource {
@@ -294,6 +293,7 @@ impl Shared {
         let Some(watchers) = watchers.as_mut() else { return };
         roster.endpoints.push(Arc::clone(&sentinel));
         self.ballot.lock().enrol(&sentinel.to_string());
+        self.note(&sentinel, Some(HealthReason::NotChecked), None);
         while watchers.try_join_next().is_some() {}
         watchers.spawn(watcher::watch(Arc::clone(self), sentinel, learned));
     }
@@ -325,6 +325,11 @@ impl Shared {
     /// Takes a sentinel's vote away; it goes on being watched.
     fn withdraw(&self, sentinel: &Arc<Endpoint>) {
         self.ballot.lock().strike(&sentinel.to_string());
+        self.standing.send_if_modified(|standing| {
+            let watched = standing.len();
+            standing.retain(|health| health.endpoint.as_ref() != Some(sentinel));
+            standing.len() < watched
+        });
         self.roster.lock().identities.retain(|known| known.address != *sentinel);
         self.counted();
     }
@@ -345,14 +350,41 @@ impl Shared {
         self.counted();
     }
 
-    fn lost(&self, sentinel: &Endpoint, error: Error) {
+    fn lost(&self, sentinel: &Arc<Endpoint>, error: Error) {
         self.ballot.lock().lost(&sentinel.to_string());
+        let against = match error.kind() {
+            ErrorKind::Auth | ErrorKind::Denied => HealthReason::Auth,
+            _ => HealthReason::NotConnected,
+        };
+        self.note(sentinel, Some(against), None);
         *self.last_failure.lock() = Some(error);
         self.counted();
     }
 
     fn counted(&self) {
         self.votes.send_modify(|count| *count += 1);
+    }
+
+    /// Keeps how a sentinel is; one that answers, does so as a sentinel.
+    fn note(&self, sentinel: &Arc<Endpoint>, against: Option<HealthReason>, latency: Option<Duration>) {
+        let now = NodeHealth {
+            latency,
+            role: latency.map(|_| Role::Sentinel),
+            ..NodeHealth::of(Some(Arc::clone(sentinel)), Duty::Sentinel, against)
+        };
+        self.standing.send_if_modified(|standing| {
+            match standing.iter_mut().find(|known| known.endpoint == now.endpoint) {
+                Some(known) => {
+                    let is_news = now.is_news_after(known);
+                    *known = now;
+                    is_news
+                }
+                None => {
+                    standing.push(now);
+                    true
+                }
+            }
+        });
     }
 
     fn name_replicas(&self, replicas: Vec<Arc<Endpoint>>) {
@@ -381,9 +413,6 @@ impl Shared {
     }
 
     fn reachable(&self, announced: Endpoint) -> Arc<Endpoint> {
-        Arc::new(match &self.settings.address_map {
-            Some(map) => map(&announced),
-            None => announced,
-        })
+        self.dialer.config().reachable(announced)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use integration_tests::proxy::{Fault, Proxy};
 use integration_tests::{SentinelConfig, SentinelGroup, Server, eventually};
-use redis_conn::{Config, Conn, Endpoint, SentinelSettings, WriteConcern};
+use redis_conn::{Config, Conn, Endpoint, WriteConcern};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Witness, Writer, config, endpoint, long};
@@ -77,7 +77,7 @@ impl Divided {
             true => direct.clone(),
             false => address.clone(),
         };
-        config(&self.group).with_sentinel(SentinelSettings::default().with_address_map(map))
+        config(&self.group).with_address_map(map)
     }
 }
 
