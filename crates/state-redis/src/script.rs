@@ -2,9 +2,24 @@
 
 use std::sync::OnceLock;
 
-use redis::{Cmd, Script, ToRedisArgs, Value};
+use redis::{Cmd, Script, Value};
 use redis_conn::{Conn, ErrorKind};
 use tokio::time::Instant;
+
+/// What runs a function `operation` once for an id.
+const ONCE: &str = include_str!("lua/once.lua");
+
+/// A script that runs once for an id.
+macro_rules! once {
+    ($operation:literal) => {
+        concat!(
+            "local function operation(KEYS, ARGV)\n",
+            include_str!($operation),
+            "\nend\n",
+            include_str!("lua/once.lua")
+        )
+    };
+}
 
 /// Compare-and-swap.
 pub(crate) static CAS: LuaScript = LuaScript::new(include_str!("lua/cas.lua"));
@@ -15,6 +30,12 @@ pub(crate) static PUT_KEEP: LuaScript = LuaScript::new(include_str!("lua/put_kee
 /// Reads and removes, but not what the caller could not read.
 #[cfg(feature = "codec")]
 pub(crate) static TAKE: LuaScript = LuaScript::new(include_str!("lua/take.lua"));
+/// Compare-and-swap, once for an id.
+pub(crate) static CAS_ONCE: LuaScript = LuaScript::new(once!("lua/cas.lua"));
+/// Increment, once for an id.
+pub(crate) static INCREMENT_ONCE: LuaScript = LuaScript::new(once!("lua/increment.lua"));
+/// Put of a key that does not exist, once for an id.
+pub(crate) static PUT_IF_ABSENT_ONCE: LuaScript = LuaScript::new(once!("lua/put_if_absent.lua"));
 /// Value and time left, read together.
 pub(crate) static ENTRY: LuaScript = LuaScript::new(include_str!("lua/entry.lua"));
 
@@ -37,20 +58,39 @@ impl LuaScript {
 
     /// A call on `key`.
     pub(crate) fn call(&self, key: &[u8], arguments: &[&[u8]]) -> ScriptCall {
-        let digest = self.digest.get_or_init(|| Script::new(self.source).get_hash().to_owned());
-        ScriptCall {
-            by_digest: command("EVALSHA", digest.as_str(), key, arguments),
-            by_source: self.whole(key, arguments),
-        }
+        self.call_on(&[key], arguments)
+    }
+
+    /// A call on several keys of one slot.
+    pub(crate) fn call_on(&self, keys: &[&[u8]], arguments: &[&[u8]]) -> ScriptCall {
+        let digest = self.digest.get_or_init(|| digest(self.source));
+        ScriptCall::new(digest, self.source, keys, arguments)
     }
 
     /// A call that brings the source along, for pipelines, where nothing can be sent again in between.
     pub(crate) fn whole(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
-        command("EVAL", self.source, key, arguments)
+        command("EVAL", self.source, &[key], arguments)
     }
 }
 
 impl ScriptCall {
+    /// A call of a user's script, to be run once for an id.
+    pub(crate) fn of_user(script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Self {
+        // Only its first result counts: a second one has a meaning to what follows.
+        let source = format!(
+            "local function script(KEYS, ARGV)\n{script}\nend\n\
+             local function operation(keys, arguments) return (script(keys, arguments)) end\n{ONCE}"
+        );
+        Self::new(&digest(&source), &source, keys, arguments)
+    }
+
+    fn new(digest: &str, source: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Self {
+        Self {
+            by_digest: command("EVALSHA", digest, keys, arguments),
+            by_source: command("EVAL", source, keys, arguments),
+        }
+    }
+
     /// Runs the script; a server that has forgotten it, or never knew it, is sent the source.
     pub(crate) async fn run(
         &self,
@@ -73,9 +113,13 @@ async fn send(conn: &Conn, command: &Cmd, is_durable: bool, deadline: Instant) -
     if is_durable { conn.write(command, deadline).await } else { conn.run(command, deadline).await }
 }
 
-fn command(name: &str, script: impl ToRedisArgs, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+fn digest(source: &str) -> String {
+    Script::new(source).get_hash().to_owned()
+}
+
+fn command(name: &str, script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
     let mut command = redis::cmd(name);
-    command.arg(script).arg(1).arg(key);
+    command.arg(script).arg(keys.len()).arg(keys);
     for argument in arguments {
         command.arg(*argument);
     }
