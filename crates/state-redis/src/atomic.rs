@@ -72,7 +72,7 @@ impl<'a> Swap<'a> {
 
     /// `None` when swapped, else the bytes that are there.
     async fn run(&self, task: &Task<'_>, seen: Option<&Seen>) -> StateResult<Option<Option<Vec<u8>>>> {
-        let answer = task.script(&CAS.call(&self.stored, &self.arguments(seen))).await?;
+        let answer = task.script(&CAS.call(&[&self.stored], &self.arguments(seen))).await?;
         let (swapped, current) = reply::pair(task.operation(), answer)?;
         match swapped {
             Value::Int(1) => Ok(None),
@@ -105,8 +105,9 @@ pub(crate) async fn increment(backend: &Inner, task: &Task<'_>, key: &[u8], delt
         command.arg(stored).arg(delta);
         return reply::integer(task.operation(), task.command(&command).await?);
     };
-    let call = INCREMENT.call(&stored, &[delta.to_string().as_bytes(), ttl.to_string().as_bytes()]);
-    reply::decimal(task.operation(), task.script(&call).await?)
+    let (delta, ttl) = (delta.to_string(), ttl.to_string());
+    let arguments = [delta.as_bytes(), ttl.as_bytes()];
+    reply::decimal(task.operation(), task.script(&INCREMENT.call(&[&stored], &arguments)).await?)
 }
 
 /// Checks that the server can add to values.
@@ -144,7 +145,9 @@ pub(crate) async fn get_and_delete(
     let mut read: Option<(Vec<u8>, Vec<u8>)> = None;
     for _ in 0..ROUNDS {
         let envelope = read.as_ref().map_or(&b""[..], |(envelope, _)| envelope);
-        let call = crate::script::TAKE.call(&stored, &[backend.values.magic(), envelope]);
+        let arguments = [backend.values.magic(), envelope];
+        let keys = [stored.as_slice()];
+        let call = crate::script::TAKE.call(&keys, &arguments);
         let (taken, bytes) = reply::pair(task.operation(), task.script(&call).await?)?;
         let bytes = reply::bytes(task.operation(), bytes)?;
         match (taken, bytes) {

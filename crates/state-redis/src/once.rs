@@ -11,7 +11,7 @@ use crate::exec::Task;
 use crate::operation::Operation;
 use crate::put::TtlOnServer;
 use crate::records::digest;
-use crate::script::{CAS_ONCE, INCREMENT_ONCE, LuaScript, PUT_IF_ABSENT_ONCE, ScriptCall};
+use crate::script::{CAS_ONCE, INCREMENT_ONCE, LuaScript, PUT_IF_ABSENT_ONCE};
 use crate::{error, reply};
 
 /// The longest id of an operation, in bytes.
@@ -217,8 +217,7 @@ async fn run_script(
         ));
     }
     let ticket = request.ticket(backend, task, &[&[script.as_bytes()], arguments].concat())?;
-    let call = ScriptCall::of_user(script, &ticket.keys(), &ticket.arguments(arguments));
-    answer(task, task.script(&call).await?)?.decided(task)
+    ticket.run(task, &LuaScript::once(script), arguments).await?.decided(task)
 }
 
 /// What the caller gave beside the operation itself.
@@ -260,8 +259,7 @@ struct Ticket {
 
 impl Ticket {
     async fn run(&self, task: &Task<'_>, script: &LuaScript, arguments: &[&[u8]]) -> StateResult<Answer> {
-        let call = script.call_on(&self.keys(), &self.arguments(arguments));
-        answer(task, task.script(&call).await?)
+        answer(task, task.script(&script.call(&self.keys(), &self.arguments(arguments))).await?)
     }
 
     fn keys(&self) -> [&[u8]; 2] {

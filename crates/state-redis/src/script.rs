@@ -1,5 +1,6 @@
 //! Lua scripts: called by digest, sent whole where the server does not know them.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use redis::{Cmd, Script, Value};
@@ -41,56 +42,44 @@ pub(crate) static ENTRY: LuaScript = LuaScript::new(include_str!("lua/entry.lua"
 
 /// The source of a script and, once it is used, its digest.
 pub(crate) struct LuaScript {
-    source: &'static str,
+    source: Cow<'static, str>,
     digest: OnceLock<String>,
 }
 
-/// A script with the key and the arguments of one call.
-pub(crate) struct ScriptCall {
-    by_digest: Cmd,
-    by_source: Cmd,
+/// A script with the keys, all of one slot, and the arguments of one call.
+pub(crate) struct ScriptCall<'a> {
+    script: &'a LuaScript,
+    keys: &'a [&'a [u8]],
+    arguments: &'a [&'a [u8]],
 }
 
 impl LuaScript {
     const fn new(source: &'static str) -> Self {
-        Self { source, digest: OnceLock::new() }
+        Self { source: Cow::Borrowed(source), digest: OnceLock::new() }
     }
 
-    /// A call on `key`.
-    pub(crate) fn call(&self, key: &[u8], arguments: &[&[u8]]) -> ScriptCall {
-        self.call_on(&[key], arguments)
-    }
-
-    /// A call on several keys of one slot.
-    pub(crate) fn call_on(&self, keys: &[&[u8]], arguments: &[&[u8]]) -> ScriptCall {
-        let digest = self.digest.get_or_init(|| digest(self.source));
-        ScriptCall::new(digest, self.source, keys, arguments)
-    }
-
-    /// A call that brings the source along, for pipelines, where nothing can be sent again in between.
-    pub(crate) fn whole(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
-        command("EVAL", self.source, &[key], arguments)
-    }
-}
-
-impl ScriptCall {
-    /// A call of a user's script, to be run once for an id.
-    pub(crate) fn of_user(script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Self {
+    /// A user's script, to be run once for an id.
+    pub(crate) fn once(script: &str) -> Self {
         // Only its first result counts: a second one has a meaning to what follows.
         let source = format!(
             "local function script(KEYS, ARGV)\n{script}\nend\n\
              local function operation(keys, arguments) return (script(keys, arguments)) end\n{ONCE}"
         );
-        Self::new(&digest(&source), &source, keys, arguments)
+        Self { source: Cow::Owned(source), digest: OnceLock::new() }
     }
 
-    fn new(digest: &str, source: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Self {
-        Self {
-            by_digest: command("EVALSHA", digest, keys, arguments),
-            by_source: command("EVAL", source, keys, arguments),
-        }
+    /// A call on `keys`.
+    pub(crate) fn call<'a>(&'a self, keys: &'a [&'a [u8]], arguments: &'a [&'a [u8]]) -> ScriptCall<'a> {
+        ScriptCall { script: self, keys, arguments }
     }
 
+    /// A call that brings the source along, for pipelines, where nothing can be sent again in between.
+    pub(crate) fn whole(&self, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+        command("EVAL", &self.source, &[key], arguments)
+    }
+}
+
+impl ScriptCall<'_> {
     /// Runs the script; a server that has forgotten it, or never knew it, is sent the source.
     pub(crate) async fn run(
         &self,
@@ -98,23 +87,25 @@ impl ScriptCall {
         is_durable: bool,
         deadline: Instant,
     ) -> redis_conn::Result<Value> {
-        match send(conn, &self.by_digest, is_durable, deadline).await {
+        match send(conn, &self.by_digest(), is_durable, deadline).await {
             // NOSCRIPT says that nothing ran. EVAL runs it and stores it in one step, so that a flush in between
             // cannot make it fail again.
             Err(error) if error.kind() == ErrorKind::NoScript => {
-                send(conn, &self.by_source, is_durable, deadline).await
+                let by_source = command("EVAL", &self.script.source, self.keys, self.arguments);
+                send(conn, &by_source, is_durable, deadline).await
             }
             other => other,
         }
+    }
+
+    fn by_digest(&self) -> Cmd {
+        let digest = || Script::new(&self.script.source).get_hash().to_owned();
+        command("EVALSHA", self.script.digest.get_or_init(digest), self.keys, self.arguments)
     }
 }
 
 async fn send(conn: &Conn, command: &Cmd, is_durable: bool, deadline: Instant) -> redis_conn::Result<Value> {
     if is_durable { conn.write(command, deadline).await } else { conn.run(command, deadline).await }
-}
-
-fn digest(source: &str) -> String {
-    Script::new(source).get_hash().to_owned()
 }
 
 fn command(name: &str, script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
