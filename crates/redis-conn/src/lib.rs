@@ -64,6 +64,7 @@ pub use pubsub::{Notice, Subscription};
 pub use reader::ReadFrom;
 pub use scan::{Scan, ScanOptions};
 pub use sentinel::SentinelSettings;
+pub use slots::slot_of;
 #[cfg(feature = "tls")]
 pub use tls::{Identity, Pem, Tls};
 pub use wait::WriteConcern;

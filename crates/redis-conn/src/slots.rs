@@ -11,7 +11,7 @@ pub(crate) const SLOTS: usize = 16_384;
 
 /// The slot of a key: CRC16/XMODEM of its hash tag, which is what stands between the first `{` and the first
 /// `}` after it when that is not empty, or else of the whole key (Redis Cluster specification, "Hash tags").
-pub(crate) fn slot_of(key: &[u8]) -> u16 {
+pub fn slot_of(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(hash_tag(key)) % SLOTS as u16
 }
 
