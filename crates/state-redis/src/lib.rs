@@ -78,6 +78,8 @@ pub use crate::report::{BackendHealth, Layer, LayerHealth};
 
 /// The backend under the name of the original design.
 pub use crate::backend::RedisBackend as EnterpriseRedisBackend;
+/// The backend under the name of the original's first one, which code that moves over still uses.
+pub use crate::backend::RedisBackend as RedisStateBackend;
 /// Its settings under the name of the original design.
 pub use crate::config::RedisConfig as EnterpriseRedisConfig;
 
