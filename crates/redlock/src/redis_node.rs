@@ -7,9 +7,6 @@ use redis::{Cmd, RedisError, Value, aio::ConnectionLike};
 
 use crate::{Claim, Fault, LockNode, NodeInfo, Place, Reconnecting, Standing, Vote};
 
-/// How long token counters outlive the last grant: longer than any step of a server's clock that is tolerated.
-const KEEP_COUNTERS: Duration = Duration::from_secs(24 * 3600);
-
 /// A Redis server, or a Sentinel group or a cluster as one authority, behind any connection of redis-rs that
 /// can be cloned.
 ///
@@ -81,11 +78,8 @@ struct Script {
 }
 
 impl Script {
-    fn with_library(body: &str) -> Self {
-        Self::new(format!("{}\n{body}", include_str!("lua/lib.lua")))
-    }
-
-    fn new(text: String) -> Self {
+    fn new(parts: &[&str]) -> Self {
+        let text = parts.join("\n");
         Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
     }
 }
@@ -96,13 +90,18 @@ fn call(command: &str, script: &str, keys: &[String], args: Args) -> Cmd {
     call
 }
 
-static ACQUIRE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/acquire.lua")));
-static ENQUEUE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/enqueue.lua")));
-static EXTEND: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/extend.lua")));
-static RAISE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/raise.lua")));
-static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/release.lua")));
-static PEEK: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/peek.lua")));
-static BOOTSTRAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/bootstrap.lua").into()));
+/// The text of a script from the files of its parts.
+macro_rules! script {
+    ($($part:literal),+) => { LazyLock::new(|| Script::new(&[$(include_str!(concat!("lua/", $part, ".lua"))),+])) };
+}
+
+static ACQUIRE: LazyLock<Script> = script!("clock", "quick_acquire", "lib", "acquire");
+static ENQUEUE: LazyLock<Script> = script!("clock", "quick_enqueue", "lib", "enqueue");
+static EXTEND: LazyLock<Script> = script!("clock", "lib", "extend");
+static RAISE: LazyLock<Script> = script!("clock", "lib", "raise");
+static RELEASE: LazyLock<Script> = script!("quick_release", "clock", "lib", "release");
+static PEEK: LazyLock<Script> = script!("clock", "lib", "peek");
+static BOOTSTRAP: LazyLock<Script> = script!("bootstrap");
 
 #[async_trait]
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C> {
@@ -133,20 +132,31 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
             keys.push(claim.epoch_key().to_owned());
         }
         let args = |cold| {
-            let flags = [u128::from(cold), u128::from(self.durable)];
-            let times = [claim.ttl(), KEEP_COUNTERS, claim.intent(), claim.quarantine().unwrap_or_default()];
-            let numbers = times.iter().map(Duration::as_millis).chain(flags).map(|n| n.to_string());
-            with_limits(claim, std::iter::once(claim.id().to_owned()).chain(numbers))
+            let quarantine = millis(claim.quarantine().unwrap_or_default());
+            let came = match (cold, self.durable) {
+                (false, _) => "warm",
+                (true, false) => "cold",
+                (true, true) => "durable",
+            };
+            let head = [claim.id().to_owned(), millis(claim.ttl()), millis(claim.intent()), quarantine];
+            with_limits(claim, head.into_iter().chain([came.to_owned()]))
         };
         vote(&self.run(&ACQUIRE, &keys, args).await?)
     }
 
     async fn enqueue(&self, claim: &Claim, place: &Place) -> Result<Vote, Fault> {
         let args = |_| {
-            let head = [claim.id().to_owned(), millis(claim.ttl()), millis(KEEP_COUNTERS)];
-            let queue = [place.priority.to_string(), millis(place.patience), millis(place.claim)];
-            let back = [place.channel.clone(), place.score.clone().unwrap_or_default()];
-            with_limits(claim, head.into_iter().chain(queue).chain(back))
+            let limit = claim.resources()[0].mode().limit().to_string();
+            vec![
+                claim.id().to_owned(),
+                millis(claim.ttl()),
+                place.score.clone().unwrap_or_default(),
+                limit,
+                place.priority.to_string(),
+                millis(place.patience),
+                millis(place.claim),
+                place.channel.clone(),
+            ]
         };
         vote(&self.run(&ENQUEUE, &keys_of(claim), args).await?)
     }
@@ -157,7 +167,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
     }
 
     async fn raise(&self, claim: &Claim, token: u64) -> Result<Option<u64>, Fault> {
-        let args = |_| with_limits(claim, [claim.id().to_owned(), token.to_string(), millis(KEEP_COUNTERS)]);
+        let args = |_| with_limits(claim, [claim.id().to_owned(), token.to_string()]);
         let reply = text(&self.run(&RAISE, &keys_of(claim), args).await?).ok_or_else(unreadable)?;
         if reply.is_empty() {
             return Ok(None);
@@ -231,11 +241,13 @@ fn span(value: &Value) -> Result<Duration, Fault> {
 }
 
 fn vote(reply: &Value) -> Result<Vote, Fault> {
+    if let Value::Int(token) = reply {
+        return u64::try_from(*token).map(|token| Vote::Granted { token }).map_err(|_| unreadable());
+    }
     let items = items(reply).ok_or_else(unreadable)?;
     let word = |i: usize| items.get(i).and_then(text).ok_or_else(unreadable);
     let time = |i: usize| items.get(i).ok_or_else(unreadable).and_then(span);
     Ok(match word(0)?.as_str() {
-        "granted" => Vote::Granted { token: word(1)?.parse().map_err(|_| unreadable())? },
         "held" => Vote::Held { holder: word(1)?, remaining: time(2)? },
         "waiting" => Vote::Waiting { holder: word(1)?, remaining: time(2)?, score: word(3)? },
         "quarantined" => Vote::Quarantined { remaining: time(1)? },

@@ -2,17 +2,18 @@
 -- confirmation of a hand-off. Only for a single authority, where there is one queue.
 --
 -- KEYS: tombstone, 7 of the resource
--- ARGV: id, ttl ms, how long counters are kept ms, priority (higher goes first), ms until a silent waiter
---       counts as dead, claim ms, channel ('' = none), place (score given earlier, '' = none), limit
--- Reply: {'granted', token} | {'waiting', holder, ms, place} | {'dead'}
+-- ARGV: id, ttl ms, place (score given earlier, '' = none), limit, priority (higher goes first), ms until a
+--       silent waiter counts as dead, claim ms, channel ('' = none)
+-- Reply: token | {'waiting', holder, ms, place} | {'dead'}
 
-local id, ttl, keep, priority = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local patience, claim, channel, place = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
-local r = resources(9)[1]
+local id, ttl, place, priority = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[5])
+local patience, claim, channel = tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local r = resource(1)
+r.limit = tonumber(ARGV[4])
 
 local function granted()
   take(r, id, ttl)
-  return { 'granted', mint({ r }, keep) }
+  return next_token(r.counter)
 end
 
 if redis.call('EXISTS', KEYS[1]) == 1 then
