@@ -17,6 +17,7 @@ mod token;
 mod acquire;
 mod clock;
 mod hold;
+mod later;
 mod queue;
 mod quorum;
 mod releaser;

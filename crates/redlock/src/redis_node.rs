@@ -57,10 +57,16 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
 
     /// Runs a script by its hash, and by its text where the server does not know it. Only then can the server
     /// have been restarted since, so only then is it told so (`cold`).
-    async fn run(&self, script: &Script, keys: &[String], args: impl Fn(bool) -> Args) -> Reply {
-        match self.query(call("EVALSHA", &script.hash, keys, args(false))).await {
+    async fn run(&self, script: &Script, keys: &[String], args: impl Fn(&mut Cmd, bool)) -> Reply {
+        let call = |command, script: &str, cold| {
+            let mut call = redis::cmd(command);
+            call.arg(script).arg(keys.len()).arg(keys);
+            args(&mut call, cold);
+            call
+        };
+        match self.query(call("EVALSHA", &script.hash, false)).await {
             Err(error) if error.code() == Some("NOSCRIPT") => {
-                self.query(call("EVAL", &script.text, keys, args(true))).await.map_err(fault_of)
+                self.query(call("EVAL", &script.text, true)).await.map_err(fault_of)
             }
             other => other.map_err(fault_of),
         }
@@ -68,9 +74,6 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
 }
 
 type Reply = Result<Value, Fault>;
-
-/// The arguments of a script.
-type Args = Vec<String>;
 
 struct Script {
     text: String,
@@ -82,12 +85,6 @@ impl Script {
         let text = parts.join("\n");
         Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
     }
-}
-
-fn call(command: &str, script: &str, keys: &[String], args: Args) -> Cmd {
-    let mut call = redis::cmd(command);
-    call.arg(script).arg(keys.len()).arg(keys).arg(args);
-    call
 }
 
 /// The text of a script from the files of its parts.
@@ -127,48 +124,39 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
     }
 
     async fn acquire(&self, claim: &Claim) -> Result<Vote, Fault> {
-        let mut keys = keys_of(claim);
-        if claim.quarantine().is_some() {
-            keys.push(claim.epoch_key().to_owned());
-        }
-        let args = |cold| {
-            let quarantine = millis(claim.quarantine().unwrap_or_default());
+        let reply = self.run(&ACQUIRE, claim.voting_keys(), |call, cold| {
             let came = match (cold, self.durable) {
                 (false, _) => "warm",
                 (true, false) => "cold",
                 (true, true) => "durable",
             };
-            let head = [claim.id().to_owned(), millis(claim.ttl()), millis(claim.intent()), quarantine];
-            with_limits(claim, head.into_iter().chain([came.to_owned()]))
-        };
-        vote(&self.run(&ACQUIRE, &keys, args).await?)
+            call.arg(claim.id()).arg(millis(claim.ttl())).arg(millis(claim.intent()));
+            call.arg(millis(claim.quarantine().unwrap_or_default())).arg(came).arg(limits(claim));
+        });
+        vote(&reply.await?)
     }
 
     async fn enqueue(&self, claim: &Claim, place: &Place) -> Result<Vote, Fault> {
-        let args = |_| {
-            let limit = claim.resources()[0].mode().limit().to_string();
-            vec![
-                claim.id().to_owned(),
-                millis(claim.ttl()),
-                place.score.clone().unwrap_or_default(),
-                limit,
-                place.priority.to_string(),
-                millis(place.patience),
-                millis(place.claim),
-                place.channel.clone(),
-            ]
-        };
-        vote(&self.run(&ENQUEUE, &keys_of(claim), args).await?)
+        let reply = self.run(&ENQUEUE, claim.keys(), |call, _| {
+            call.arg(claim.id()).arg(millis(claim.ttl())).arg(place.score.as_deref().unwrap_or_default());
+            call.arg(limits(claim)).arg(place.priority).arg(millis(place.patience)).arg(millis(place.claim));
+            call.arg(&place.channel);
+        });
+        vote(&reply.await?)
     }
 
     async fn extend(&self, claim: &Claim, ttl: Duration) -> Result<Standing, Fault> {
-        let args = |_| with_limits(claim, [claim.id().to_owned(), millis(ttl)]);
-        standing(&self.run(&EXTEND, &keys_of(claim), args).await?)
+        let reply = self.run(&EXTEND, claim.keys(), |call, _| {
+            call.arg(claim.id()).arg(millis(ttl)).arg(limits(claim));
+        });
+        standing(&reply.await?)
     }
 
     async fn raise(&self, claim: &Claim, token: u64) -> Result<Option<u64>, Fault> {
-        let args = |_| with_limits(claim, [claim.id().to_owned(), token.to_string()]);
-        let reply = text(&self.run(&RAISE, &keys_of(claim), args).await?).ok_or_else(unreadable)?;
+        let reply = self.run(&RAISE, claim.keys(), |call, _| {
+            call.arg(claim.id()).arg(token).arg(limits(claim));
+        });
+        let reply = text(&reply.await?).ok_or_else(unreadable)?;
         if reply.is_empty() {
             return Ok(None);
         }
@@ -176,18 +164,23 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
     }
 
     async fn release(&self, claim: &Claim, burial: Option<Duration>) -> Result<Standing, Fault> {
-        let args = |_| with_limits(claim, [claim.id().to_owned(), millis(burial.unwrap_or_default())]);
-        standing(&self.run(&RELEASE, &keys_of(claim), args).await?)
+        let reply = self.run(&RELEASE, claim.keys(), |call, _| {
+            call.arg(claim.id()).arg(millis(burial.unwrap_or_default())).arg(limits(claim));
+        });
+        standing(&reply.await?)
     }
 
     async fn peek(&self, claim: &Claim) -> Result<Vec<(String, Duration)>, Fault> {
-        let reply = self.run(&PEEK, &keys_of(claim), |_| with_limits(claim, [])).await?;
+        let limit = |call: &mut Cmd, _| {
+            call.arg(limits(claim));
+        };
+        let reply = self.run(&PEEK, claim.keys(), limit).await?;
         let pairs = items(&reply).ok_or_else(unreadable)?.chunks_exact(2);
         pairs.map(|pair| Ok((text(&pair[0]).ok_or_else(unreadable)?, span(&pair[1])?))).collect()
     }
 
     async fn bootstrap(&self, epoch_key: &str) -> Result<(), Fault> {
-        self.run(&BOOTSTRAP, &[epoch_key.to_owned()], |_| Vec::new()).await.map(drop)
+        self.run(&BOOTSTRAP, &[epoch_key.to_owned()], |_, _| ()).await.map(drop)
     }
 }
 
@@ -198,18 +191,12 @@ impl<C> std::fmt::Debug for RedisNode<C> {
     }
 }
 
-fn millis(span: Duration) -> String {
-    span.as_millis().to_string()
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn with_limits(claim: &Claim, head: impl IntoIterator<Item = String>) -> Args {
-    head.into_iter().chain(claim.resources().iter().map(|r| r.mode().limit().to_string())).collect()
-}
-
-fn keys_of(claim: &Claim) -> Vec<String> {
-    let roles = ["w", "r", "i", "c", "q", "b", "m"];
-    let each = claim.resources().iter().flat_map(|r| roles.map(|role| r.key(role)));
-    std::iter::once(claim.tombstone()).chain(each).collect()
+fn limits(claim: &Claim) -> Vec<i64> {
+    claim.resources().iter().map(|resource| resource.mode().limit()).collect()
 }
 
 fn unreadable() -> Fault {
