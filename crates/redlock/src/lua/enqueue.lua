@@ -29,7 +29,10 @@ if redis.call('EXISTS', r.queue) == 0 and not blocked(r, id) then
   return granted()
 end
 
-if not redis.call('ZSCORE', r.queue, id) then
+local score = redis.call('ZSCORE', r.queue, id)
+if score then
+  place = string.format('%.0f', tonumber(score))
+else
   -- The arrival number lives as long as the queue; 2^40 of them fit under one step of priority.
   if place == '' then
     local arrival = redis.call('HINCRBY', r.meta, '#', 1)
@@ -42,10 +45,11 @@ redis.call('ZADD', r.beats, now + patience, id)
 for _, key in ipairs({ r.queue, r.beats, r.meta }) do
   redis.call('PEXPIRE', key, patience * 4)
 end
-hand_off(r)
-if holds(r, id) then
-  return granted()
+if redis.call('EXISTS', r.writer) == 0 then
+  hand_off(r)
+  if holds(r, id) then
+    return granted()
+  end
 end
 local holder, left = blocked(r, id)
-place = redis.call('ZSCORE', r.queue, id)
-return { 'waiting', holder or '', left or 0, string.format('%.0f', tonumber(place)) }
+return { 'waiting', holder or '', left or 0, place }

@@ -119,5 +119,8 @@ local function hand_off(r)
       end
     end
     forget(r, head)
+    if limit == '0' then
+      return -- nobody fits in beside it
+    end
   end
 end
