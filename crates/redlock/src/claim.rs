@@ -98,20 +98,21 @@ pub struct Claim {
     pub(crate) ttl: Duration,
     pub(crate) quarantine: Option<Duration>,
     pub(crate) intent: Duration,
+    pub(crate) queued: bool,
 }
 
 /// The keys of a resource, in the order in which scripts know them.
 const ROLES: [&str; 7] = ["w", "r", "i", "c", "q", "b", "m"];
 
 impl Claim {
-    /// Neither quarantine nor intent. In whole milliseconds, which is what servers count in.
+    /// Without quarantine and intent, as on a single authority. In whole milliseconds, which is what servers count in.
     pub(crate) fn new(id: Arc<str>, resources: Arc<[Resource]>, ttl: Duration, epoch_key: &str) -> Self {
         let first = resources.first().expect("a claim names at least one resource");
         let tombstone = format!("{}:x:{id}", first.body);
         let each = resources.iter().flat_map(|resource| ROLES.map(|role| resource.key(role)));
         let keys = std::iter::once(tombstone).chain(each).chain([epoch_key.to_owned()]).collect();
         let ttl = Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        Self { id, resources, keys, ttl, quarantine: None, intent: Duration::ZERO }
+        Self { id, resources, keys, ttl, quarantine: None, intent: Duration::ZERO, queued: true }
     }
 
     /// The secret that makes the hold this attempt's: the owner's label, a slash and 128 random bits.
@@ -139,6 +140,11 @@ impl Claim {
         self.intent
     }
 
+    /// Whether others may wait in a queue for what is released: on a single authority.
+    pub fn queued(&self) -> bool {
+        self.queued
+    }
+
     /// The key of the marker that is missing from a node that lost its data.
     pub fn epoch_key(&self) -> &str {
         self.keys.last().expect("a claim has keys")
@@ -147,6 +153,13 @@ impl Claim {
     /// The key that says that this attempt is over.
     pub fn tombstone(&self) -> &str {
         &self.keys[0]
+    }
+
+    /// The key of the exclusive holder, where a release is no more than taking that away.
+    #[cfg(feature = "redis")]
+    pub(crate) fn only_key(&self) -> Option<&str> {
+        let only = !self.queued && self.resources.len() == 1 && self.resources[0].mode == Mode::Exclusive;
+        only.then(|| self.keys[1].as_str())
     }
 
     /// The tombstone, then the keys of each resource.

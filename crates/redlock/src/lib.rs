@@ -32,6 +32,8 @@ mod subscriber;
 #[cfg(feature = "redis")]
 mod connection;
 #[cfg(feature = "redis")]
+mod native;
+#[cfg(feature = "redis")]
 mod redis_node;
 
 pub use builder::ManagerBuilder;

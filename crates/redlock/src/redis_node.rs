@@ -1,11 +1,17 @@
 //! A Redis server as a lock node.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use redis::{Cmd, RedisError, Value, aio::ConnectionLike};
 
-use crate::{Claim, Fault, LockNode, NodeInfo, Place, Reconnecting, Standing, Vote};
+use crate::{
+    Claim, Fault, LockNode, NodeInfo, Place, Reconnecting, Standing, Vote,
+    native::{Native, field, version},
+};
 
 /// A Redis server, or a Sentinel group or a cluster as one authority, behind any connection of redis-rs that
 /// can be cloned.
@@ -18,6 +24,7 @@ pub struct RedisNode<C> {
     connection: C,
     label: String,
     durable: bool,
+    native: Arc<Native>,
 }
 
 impl RedisNode<Reconnecting> {
@@ -37,7 +44,7 @@ impl RedisNode<Reconnecting> {
 impl<C> RedisNode<C> {
     /// A node over a connection, with the name it has in errors and metrics.
     pub fn new(label: impl Into<String>, connection: C) -> Self {
-        Self { connection, label: label.into(), durable: false }
+        Self { connection, label: label.into(), durable: false, native: Arc::default() }
     }
 
     /// Says that the server keeps every acknowledged write over a crash and restart (`appendfsync always`), so
@@ -69,6 +76,25 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
                 self.query(call("EVAL", &script.text, true)).await.map_err(fault_of)
             }
             other => other.map_err(fault_of),
+        }
+    }
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
+    /// Releases by one command what one command can release, and says whether it did: whose it is otherwise, only
+    /// the script tells.
+    async fn release_natively(&self, claim: &Claim) -> Result<bool, Fault> {
+        let key = claim.only_key();
+        let Some(command) = key.and_then(|key| self.native.compare_and_delete(key, claim.id())) else {
+            return Ok(false);
+        };
+        match self.query(command).await {
+            Ok(deleted) => Ok(deleted == Value::Int(1)),
+            Err(error) if matches!(error.code(), Some("ERR" | "NOPERM")) => {
+                self.native.forget();
+                Ok(false)
+            }
+            Err(error) => Err(fault_of(error)),
         }
     }
 }
@@ -115,7 +141,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
         };
         let mut whole = NodeInfo::default();
         for info in infos {
-            let one = node_info(&text(&info).ok_or_else(unreadable)?)?;
+            let info = text(&info).ok_or_else(unreadable)?;
+            self.native.learn(&info);
+            let one = node_info(&info)?;
             whole.run_id = one.run_id;
             whole.unfit.extend(one.unfit);
             whole.unfit_for_quorum.extend(one.unfit_for_quorum);
@@ -164,6 +192,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
     }
 
     async fn release(&self, claim: &Claim, burial: Option<Duration>) -> Result<Standing, Fault> {
+        if burial.is_none() && self.release_natively(claim).await? {
+            return Ok(Standing::Held);
+        }
         let reply = self.run(&RELEASE, claim.keys(), |call, _| {
             call.arg(claim.id()).arg(millis(burial.unwrap_or_default())).arg(limits(claim));
         });
@@ -266,9 +297,7 @@ fn fault_of(error: RedisError) -> Fault {
 }
 
 fn node_info(info: &str) -> Result<NodeInfo, Fault> {
-    let field = |name: &str| {
-        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
-    };
+    let field = |name: &str| field(info, name);
     let run_id = field("run_id").to_owned();
     if run_id.is_empty() {
         return Err(unreadable());
@@ -291,6 +320,6 @@ fn node_info(info: &str) -> Result<NodeInfo, Fault> {
 }
 
 /// Older servers keep the script cache over a restart, by which a restart is known here.
-fn is_old(version: &str) -> bool {
-    version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_none_or(|major| major < 7)
+fn is_old(text: &str) -> bool {
+    version(text).is_none_or(|version| version < (7, 0))
 }
