@@ -12,6 +12,9 @@ pub(crate) static CAS: LuaScript = LuaScript::new(include_str!("lua/cas.lua"));
 pub(crate) static INCREMENT: LuaScript = LuaScript::new(include_str!("lua/increment.lua"));
 /// Put that keeps the TTL and gives a key it creates one.
 pub(crate) static PUT_KEEP: LuaScript = LuaScript::new(include_str!("lua/put_keep.lua"));
+/// Reads and removes, but not what the caller could not read.
+#[cfg(feature = "codec")]
+pub(crate) static TAKE: LuaScript = LuaScript::new(include_str!("lua/take.lua"));
 /// Value and time left, read together.
 pub(crate) static ENTRY: LuaScript = LuaScript::new(include_str!("lua/entry.lua"));
 
@@ -49,14 +52,25 @@ impl LuaScript {
 
 impl ScriptCall {
     /// Runs the script; a server that has forgotten it, or never knew it, is sent the source.
-    pub(crate) async fn run(&self, conn: &Conn, deadline: Instant) -> redis_conn::Result<Value> {
-        match conn.run(&self.by_digest, deadline).await {
+    pub(crate) async fn run(
+        &self,
+        conn: &Conn,
+        is_durable: bool,
+        deadline: Instant,
+    ) -> redis_conn::Result<Value> {
+        match send(conn, &self.by_digest, is_durable, deadline).await {
             // NOSCRIPT says that nothing ran. EVAL runs it and stores it in one step, so that a flush in between
             // cannot make it fail again.
-            Err(error) if error.kind() == ErrorKind::NoScript => conn.run(&self.by_source, deadline).await,
+            Err(error) if error.kind() == ErrorKind::NoScript => {
+                send(conn, &self.by_source, is_durable, deadline).await
+            }
             other => other,
         }
     }
+}
+
+async fn send(conn: &Conn, command: &Cmd, is_durable: bool, deadline: Instant) -> redis_conn::Result<Value> {
+    if is_durable { conn.write(command, deadline).await } else { conn.run(command, deadline).await }
 }
 
 fn command(name: &str, script: impl ToRedisArgs, key: &[u8], arguments: &[&[u8]]) -> Cmd {
