@@ -16,8 +16,15 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result {
         return check(workspace, &build);
     }
     let server = server::ensure(arguments.consent())?;
-    let cargo = ["build", "--release", "--locked", "--bins", "--manifest-path", MANIFEST, "--target-dir"];
-    Step::cargo(workspace, "building the benchmarks", with_folder(&cargo, &build)).run()?;
+    // The second one has our facade without the layers whose cost is measured.
+    for (title, programs) in [
+        ("building the benchmarks", &["--bin", "bench", "--bin", "allocations"][..]),
+        ("building them without layers", &["--bin", "bare", "--no-default-features"]),
+    ] {
+        let cargo = ["build", "--release", "--locked", "--manifest-path", MANIFEST];
+        let cargo = [&cargo, programs, &["--target-dir"]].concat();
+        Step::cargo(workspace, title, with_folder(&cargo, &build)).run()?;
+    }
     let mut command = Command::new(build.join("release/bench"));
     command.current_dir(workspace.root()).env("REDIS_SERVER", server).arg("--out").arg(target.join("bench"));
     if arguments.has("quick") {

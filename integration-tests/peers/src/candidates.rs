@@ -8,7 +8,7 @@ mod rustis;
 
 pub use fred::Fred;
 pub use one_by_one::OneByOne;
-pub use ours::{Layers, Ours, connect as connect_ours};
+pub use ours::{Algorithm, Layers, Ours, connect as connect_ours};
 pub use redis_rs::{
     Borrow, Own, Pool, RedisRs, baseline, cluster, defaults, manager, pool_bb8, pool_deadpool,
 };

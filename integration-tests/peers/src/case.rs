@@ -1,11 +1,11 @@
 //! What is measured, and what was.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::stats::{Estimate, estimate};
 
 /// One candidate's part in one round. What a suite does not measure is absent.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sample {
     /// The value, in the case's unit.
     pub value: f64,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use crate::candidate::{Candidate, Key};
@@ -12,7 +13,7 @@ use crate::stats::quantile;
 use crate::{Outcome, usage};
 
 /// The sort of operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Work {
     /// Reads a key that is there.
     Get,
@@ -30,6 +31,8 @@ pub enum Work {
     BatchGet(usize),
     /// Stores this many values at once.
     BatchPut(usize),
+    /// Takes a lock that nobody else wants, or everybody, and releases it.
+    Lock,
     /// Removes this many keys at once; storing them again before is not counted.
     BatchDelete(usize),
 }
@@ -44,6 +47,7 @@ impl Work {
             Self::PutIfAbsent => "put_if_absent",
             Self::Cas => "cas",
             Self::Increment => "increment",
+            Self::Lock => "lock",
             Self::BatchDelete(_) => "delete",
         }
     }
@@ -55,6 +59,27 @@ impl Work {
             _ => 1,
         }
     }
+}
+
+/// Whoever can do operations of a load.
+pub trait Operate: Clone + Send + Sync + 'static {
+    /// Whatever a slice needs before its time begins.
+    fn prepare(&self, load: &Load) -> impl Future<Output = Outcome<()>> + Send;
+    /// Whatever an operation needs, and its time does not include; answers whether there was something.
+    fn before(&self, step: Step<'_>) -> impl Future<Output = Outcome<bool>> + Send;
+    /// Does one operation, and makes sure that it did what it was for.
+    fn once(&self, step: Step<'_>, swapped: &mut bool) -> impl Future<Output = Outcome<()>> + Send;
+}
+
+/// Which operation of a load.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// The load.
+    pub load: &'a Load,
+    /// Which task does it.
+    pub task: usize,
+    /// The how manieth of that task.
+    pub round: usize,
 }
 
 /// What a case works on; filled into the server before.
@@ -124,15 +149,13 @@ struct Tally {
 ///
 /// # Errors
 /// When a server is gone, or when nothing succeeded.
-pub async fn run<C: Candidate>(candidate: &C, load: &Load) -> Outcome<Sample> {
-    if load.work == Work::Cas {
-        candidate.batch_put(&load.data.swaps[..load.tasks], &load.data.values[0]).await?;
-    }
+pub async fn run<O: Operate>(operator: &O, load: &Load) -> Outcome<Sample> {
+    operator.prepare(load).await?;
     let (own, served) = (usage::own_cpu(), usage::cpu_of(&load.servers)?);
     let began = Instant::now();
     let mut tasks = JoinSet::new();
     for task in 0..load.tasks {
-        tasks.spawn(drive(candidate.clone(), load.clone(), task, began + load.slice));
+        tasks.spawn(drive(operator.clone(), load.clone(), task, began + load.slice));
     }
     let tallies = tasks.join_all().await;
     let elapsed = began.elapsed();
@@ -140,71 +163,89 @@ pub async fn run<C: Candidate>(candidate: &C, load: &Load) -> Outcome<Sample> {
     sample(load, tallies, elapsed, own, served)
 }
 
-async fn drive<C: Candidate>(candidate: C, load: Load, task: usize, end: Instant) -> Tally {
+async fn drive<O: Operate>(operator: O, load: Load, task: usize, end: Instant) -> Tally {
     let mut tally = Tally::default();
     let mut swapped = false;
-    let mut round = 0;
     let mut now = Instant::now();
-    loop {
-        if let Work::BatchDelete(keys) = load.work {
-            let stored = candidate.batch_put(chosen(&load, task, round, keys), load.data.value(round)).await;
-            stored.err().into_iter().for_each(|error| tally.fail(error.to_string()));
-            tally.uncounted += now.elapsed();
-            now = Instant::now();
+    for round in 0.. {
+        let step = Step { load: &load, task, round };
+        match operator.before(step).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tally.uncounted += now.elapsed();
+                now = Instant::now();
+            }
+            Err(error) => tally.fail(error.to_string()),
         }
-        let outcome = once(&candidate, &load, task, round, &mut swapped).await;
+        let outcome = operator.once(step, &mut swapped).await;
         let then = Instant::now();
         match outcome {
             Ok(()) => tally.latencies.push(u32::try_from((then - now).as_nanos()).unwrap_or(u32::MAX)),
             Err(error) => tally.fail(error.to_string()),
         }
         if then >= end {
-            return tally;
+            break;
         }
         now = then;
-        round += 1;
+    }
+    tally
+}
+
+impl<C: Candidate> Operate for C {
+    async fn prepare(&self, load: &Load) -> Outcome<()> {
+        if load.work == Work::Cas {
+            self.batch_put(&load.data.swaps[..load.tasks], &load.data.values[0]).await?;
+        }
+        Ok(())
+    }
+
+    async fn before(&self, step: Step<'_>) -> Outcome<bool> {
+        let Work::BatchDelete(keys) = step.load.work else { return Ok(false) };
+        self.batch_put(step.keys(keys), step.load.data.value(0)).await?;
+        Ok(true)
+    }
+
+    async fn once(&self, step: Step<'_>, swapped: &mut bool) -> Outcome<()> {
+        let data = &*step.load.data;
+        let at = step.place();
+        let (key, value) = (&data.keys[at], data.value(at));
+        match step.load.work {
+            Work::Get => expect(self.get(key).await? == value.len(), "a value's length"),
+            Work::Put => self.put(key, value).await,
+            Work::PutTtl => self.put_ttl(key, value, MINUTE).await,
+            Work::PutIfAbsent => {
+                let key = Key::new(format!("once:{}", data.fresh.fetch_add(1, Ordering::Relaxed)));
+                expect(self.put_if_absent(&key, value, SOON).await?, "the key is new")
+            }
+            Work::Cas => {
+                let (old, new) = (&data.values[usize::from(*swapped)], &data.values[usize::from(!*swapped)]);
+                expect(self.swap(&data.swaps[step.task], old, new).await?, "nobody else swaps it")?;
+                *swapped = !*swapped;
+                Ok(())
+            }
+            Work::Increment => {
+                self.increment(&data.counters[at % data.counters.len()], 1).await.map(|_count| ())
+            }
+            Work::BatchGet(keys) => {
+                expect(self.batch_get(step.keys(keys)).await? == keys, "all keys are there")
+            }
+            Work::BatchPut(keys) => self.batch_put(step.keys(keys), data.value(step.round)).await,
+            Work::BatchDelete(keys) => self.batch_delete(step.keys(keys)).await,
+            Work::Lock => Err("a client of data has no locks".into()),
+        }
     }
 }
 
-/// Does one operation, and makes sure that it did what it was for.
-async fn once<C: Candidate>(
-    candidate: &C,
-    load: &Load,
-    task: usize,
-    round: usize,
-    swapped: &mut bool,
-) -> Outcome<()> {
-    let data = &*load.data;
-    // Tasks begin far from each other and walk on by steps of one.
-    let at = (task * 7_919 + round) % data.keys.len();
-    match load.work {
-        Work::Get => expect(candidate.get(&data.keys[at]).await? == data.value(at).len(), "a value's length"),
-        Work::Put => candidate.put(&data.keys[at], data.value(at)).await,
-        Work::PutTtl => candidate.put_ttl(&data.keys[at], data.value(at), MINUTE).await,
-        Work::PutIfAbsent => {
-            let key = Key::new(format!("once:{}", data.fresh.fetch_add(1, Ordering::Relaxed)));
-            expect(candidate.put_if_absent(&key, data.value(at), SOON).await?, "the key is new")
-        }
-        Work::Cas => {
-            let (old, new) = (&data.values[usize::from(*swapped)], &data.values[usize::from(!*swapped)]);
-            expect(candidate.swap(&data.swaps[task], old, new).await?, "nobody else swaps it")?;
-            *swapped = !*swapped;
-            Ok(())
-        }
-        Work::Increment => {
-            candidate.increment(&data.counters[at % data.counters.len()], 1).await.map(|_count| ())
-        }
-        Work::BatchGet(keys) => {
-            expect(candidate.batch_get(chosen(load, task, round, keys)).await? == keys, "all keys are there")
-        }
-        Work::BatchPut(keys) => candidate.batch_put(chosen(load, task, round, keys), data.value(round)).await,
-        Work::BatchDelete(keys) => candidate.batch_delete(chosen(load, task, round, keys)).await,
+impl Step<'_> {
+    /// The place of its key: tasks begin far from each other and walk on by steps of one.
+    pub fn place(&self) -> usize {
+        (self.task * 7_919 + self.round) % self.load.data.keys.len()
     }
-}
 
-fn chosen(load: &Load, task: usize, round: usize, keys: usize) -> &[Key] {
-    let from = (task * 7_919 + round * keys) % (load.data.keys.len() - keys + 1);
-    &load.data.keys[from..from + keys]
+    fn keys(&self, count: usize) -> &[Key] {
+        let from = (self.task * 7_919 + self.round * count) % (self.load.data.keys.len() - count + 1);
+        &self.load.data.keys[from..from + count]
+    }
 }
 
 fn expect(holds: bool, what: &str) -> Outcome<()> {

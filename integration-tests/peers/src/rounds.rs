@@ -6,9 +6,8 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 
 use crate::Outcome;
-use crate::candidate::Candidate;
 use crate::case::{Case, Entry, Sample};
-use crate::load::{self, Load};
+use crate::load::{self, Load, Operate};
 use crate::versions;
 
 /// A future of a trait object.
@@ -20,7 +19,7 @@ pub trait Runner: Send + Sync {
     fn run<'a>(&'a self, load: &'a Load) -> Boxed<'a, Outcome<Sample>>;
 }
 
-impl<C: Candidate> Runner for C {
+impl<O: Operate> Runner for O {
     fn run<'a>(&'a self, load: &'a Load) -> Boxed<'a, Outcome<Sample>> {
         Box::pin(load::run(self, load))
     }

@@ -9,7 +9,7 @@ use lexopt::{Arg, Parser, ValueExt as _};
 use peers::figures::{self, Outcome as Kept};
 use peers::lab::Lab;
 use peers::machine::Machine;
-use peers::suites::{self, Suite};
+use peers::suites::{self, Suite, layers};
 use peers::{Outcome, child, page, publish, summary, table};
 
 /// What the command line asks for.
@@ -20,6 +20,7 @@ struct Options {
     publish: Option<PathBuf>,
     out: Option<PathBuf>,
     child: Option<String>,
+    serve: Option<String>,
 }
 
 #[tokio::main]
@@ -39,6 +40,9 @@ async fn run() -> Outcome<bool> {
     let options = parse(Parser::from_env())?;
     if let Some(task) = &options.child {
         return child::answer(task).await.map(|()| true);
+    }
+    if let Some(setting) = &options.serve {
+        return layers::serve(setting).await.map(|()| true);
     }
     let suites = chosen(&options)?;
     let out = options.out.ok_or("--out FOLDER is missing")?;
@@ -92,6 +96,7 @@ fn parse(mut parser: Parser) -> Outcome<Options> {
             Arg::Long("suite") => options.suites.push(parser.value()?.string()?),
             Arg::Long("publish") => options.publish = Some(parser.value()?.into()),
             Arg::Long("out") => options.out = Some(parser.value()?.into()),
+            Arg::Long("serve") => options.serve = Some(parser.value()?.string()?),
             Arg::Long("child") => options.child = Some(parser.value()?.string()?),
             unexpected => return Err(unexpected.unexpected().into()),
         }

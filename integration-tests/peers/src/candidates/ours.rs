@@ -2,23 +2,88 @@
 
 use std::time::Duration;
 
-use state_redis::{Condition, PutItem, PutOptions, RedisBackend, RedisConfig, StateBackend as _, Ttl};
+use serde::{Deserialize, Serialize};
+use state_redis::codec::Compression;
+use state_redis::{
+    Condition, PutItem, PutOptions, RedisBackend, RedisConfig, RedisConfigBuilder, StateBackend as _, Ttl,
+};
 
 use crate::Outcome;
 use crate::candidate::{Candidate, Key, PREFIX, fault};
 
 /// Which layers are switched on above the connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Layers {}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layers {
+    /// How values of at least `threshold` bytes are compressed.
+    pub algorithm: Algorithm,
+    /// From which length on.
+    pub threshold: usize,
+    /// Whether failures are repeated, within a budget.
+    pub retry: bool,
+    /// Whether each server has a circuit breaker.
+    pub breaker: bool,
+    /// Whether figures are published and slow operations logged.
+    pub metrics: bool,
+}
+
+/// How values are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Algorithm {
+    /// Not at all.
+    None,
+    /// LZ4.
+    Lz4,
+    /// Snappy.
+    Snappy,
+    /// Zstandard, level 3.
+    Zstd,
+}
 
 impl Layers {
-    /// Everything on, as a program in production has it.
-    pub const ALL: Self = Self {};
+    /// Everything on, as a program in production has it, and no value long enough to be compressed.
+    pub const ALL: Self =
+        Self { algorithm: Algorithm::Lz4, threshold: 1 << 20, retry: true, breaker: true, metrics: true };
+    /// Everything off that can be switched off.
+    pub const OFF: Self =
+        Self { algorithm: Algorithm::None, threshold: 1 << 20, retry: false, breaker: false, metrics: false };
+
+    fn configure(self, builder: RedisConfigBuilder) -> RedisConfigBuilder {
+        let compression = match self.algorithm {
+            Algorithm::None => Compression::None,
+            Algorithm::Lz4 => Compression::Lz4,
+            Algorithm::Snappy => Compression::Snappy,
+            Algorithm::Zstd => Compression::ZSTD,
+        };
+        self.upper(builder.compression(compression).compression_threshold(self.threshold))
+    }
+
+    #[cfg(feature = "layers")]
+    fn upper(self, builder: RedisConfigBuilder) -> RedisConfigBuilder {
+        let builder = if self.retry {
+            builder
+        } else {
+            builder
+                .retry_config(1, Duration::from_millis(100), Duration::from_secs(5), 0.0)
+                .retry_budget(None)
+        };
+        builder
+            .enable_circuit_breaker(self.breaker)
+            .enable_metrics(self.metrics)
+            .enable_slow_query_log(self.metrics)
+    }
+
+    #[cfg(not(feature = "layers"))]
+    fn upper(self, builder: RedisConfigBuilder) -> RedisConfigBuilder {
+        builder
+    }
 }
 
 /// Connects with `layers`.
-pub async fn connect(url: &str, _layers: Layers) -> Outcome<Ours> {
-    let config = RedisConfig::builder().url(url).key_prefix(PREFIX).build()?;
+///
+/// # Errors
+/// When it cannot.
+pub async fn connect(url: &str, layers: Layers) -> Outcome<Ours> {
+    let config = layers.configure(RedisConfig::builder().url(url).key_prefix(PREFIX)).build()?;
     Ok(Ours(RedisBackend::new(config).await?))
 }
 
