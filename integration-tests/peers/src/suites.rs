@@ -16,6 +16,9 @@ use crate::Outcome;
 use crate::case::Case;
 use crate::lab::Lab;
 
+/// A suite on its way.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Outcome<Vec<Case>>> + 'a>>;
+
 /// A suite: its name, and what runs it.
 #[derive(Clone, Copy)]
 pub struct Suite {
@@ -24,7 +27,7 @@ pub struct Suite {
     /// What it asks.
     pub question: &'static str,
     /// Runs it.
-    pub run: for<'a> fn(&'a Lab) -> Pin<Box<dyn Future<Output = Outcome<Vec<Case>>> + 'a>>,
+    pub run: for<'a> fn(&'a Lab) -> Running<'a>,
 }
 
 /// All suites, in the order in which they run.
