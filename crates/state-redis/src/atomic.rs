@@ -5,7 +5,7 @@ use state_core::{CasOutcome, ErrorKind, MAX_VALUE_LEN, StateError, StateResult, 
 
 use crate::backend::Inner;
 use crate::exec::Task;
-use crate::script::{CAS, INCREMENT, ScriptCall};
+use crate::script::{CAS, INCREMENT};
 use crate::values::is_encrypted;
 use crate::{error, reply};
 
@@ -64,19 +64,9 @@ impl<'a> Swap<'a> {
 
     /// `None` when swapped, else the bytes that are there. With `seen`, exactly these bytes are expected.
     async fn run(&self, task: &Task<'_>, seen: Option<&[u8]>) -> StateResult<Option<Option<Vec<u8>>>> {
-        let answer = task.script(&self.call(seen)).await?;
-        let (swapped, current) = reply::pair(task.operation(), answer)?;
-        match swapped {
-            Value::Int(1) => Ok(None),
-            Value::Int(0) => reply::bytes(task.operation(), current).map(Some),
-            _ => Err(error::unexpected_reply(task.operation())),
-        }
-    }
-
-    fn call(&self, seen: Option<&[u8]>) -> ScriptCall {
         let magic = if seen.is_some() { b"" } else { self.backend.values.magic() };
         let ttl = self.backend.default_ttl_ms.unwrap_or(0).to_string();
-        let arguments = [
+        let arguments: [&[u8]; 7] = [
             flag(self.expected.is_some()),
             seen.or(self.expected).unwrap_or_default(),
             magic,
@@ -85,7 +75,13 @@ impl<'a> Swap<'a> {
             self.new.as_deref().unwrap_or_default(),
             ttl.as_bytes(),
         ];
-        CAS.call(&self.stored, &arguments)
+        let answer = task.script(&CAS.call(&self.stored, &arguments)).await?;
+        let (swapped, current) = reply::pair(task.operation(), answer)?;
+        match swapped {
+            Value::Int(1) => Ok(None),
+            Value::Int(0) => reply::bytes(task.operation(), current).map(Some),
+            _ => Err(error::unexpected_reply(task.operation())),
+        }
     }
 }
 
@@ -103,8 +99,9 @@ pub(crate) async fn increment(backend: &Inner, task: &Task<'_>, key: &[u8], delt
         command.arg(stored).arg(delta);
         return reply::integer(task.operation(), task.command(&command).await?);
     };
-    let call = INCREMENT.call(&stored, &[delta.to_string().as_bytes(), ttl.to_string().as_bytes()]);
-    reply::decimal(task.operation(), task.script(&call).await?)
+    let (delta, ttl) = (delta.to_string(), ttl.to_string());
+    let arguments = [delta.as_bytes(), ttl.as_bytes()];
+    reply::decimal(task.operation(), task.script(&INCREMENT.call(&stored, &arguments)).await?)
 }
 
 /// Reads and removes the value under `key`.
@@ -131,7 +128,8 @@ pub(crate) async fn get_and_delete(
     let mut read: Option<(Vec<u8>, Vec<u8>)> = None;
     for _ in 0..ROUNDS {
         let envelope = read.as_ref().map_or(&b""[..], |(envelope, _)| envelope);
-        let call = crate::script::TAKE.call(&stored, &[backend.values.magic(), envelope]);
+        let arguments = [backend.values.magic(), envelope];
+        let call = crate::script::TAKE.call(&stored, &arguments);
         let (taken, bytes) = reply::pair(task.operation(), task.script(&call).await?)?;
         let bytes = reply::bytes(task.operation(), bytes)?;
         match (taken, bytes) {

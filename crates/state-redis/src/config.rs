@@ -193,6 +193,8 @@ impl RedisConfig {
 }
 
 impl Default for RedisConfig {
+    // One line a setting.
+    #[allow(clippy::too_many_lines)]
     fn default() -> Self {
         Self {
             mode: RedisMode::default(),

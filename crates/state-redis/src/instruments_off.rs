@@ -9,7 +9,7 @@ use crate::config::RedisConfig;
 use crate::exec::Finished;
 use crate::operation::Operation;
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Instruments;
 
 #[rustfmt::skip]

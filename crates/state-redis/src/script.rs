@@ -25,9 +25,10 @@ pub(crate) struct LuaScript {
 }
 
 /// A script with the key and the arguments of one call.
-pub(crate) struct ScriptCall {
-    by_digest: Cmd,
-    by_source: Cmd,
+pub(crate) struct ScriptCall<'a> {
+    script: &'a LuaScript,
+    key: &'a [u8],
+    arguments: &'a [&'a [u8]],
 }
 
 impl LuaScript {
@@ -36,12 +37,8 @@ impl LuaScript {
     }
 
     /// A call on `key`.
-    pub(crate) fn call(&self, key: &[u8], arguments: &[&[u8]]) -> ScriptCall {
-        let digest = self.digest.get_or_init(|| Script::new(self.source).get_hash().to_owned());
-        ScriptCall {
-            by_digest: command("EVALSHA", digest.as_str(), key, arguments),
-            by_source: self.whole(key, arguments),
-        }
+    pub(crate) fn call<'a>(&'a self, key: &'a [u8], arguments: &'a [&'a [u8]]) -> ScriptCall<'a> {
+        ScriptCall { script: self, key, arguments }
     }
 
     /// A call that brings the source along, for pipelines, where nothing can be sent again in between.
@@ -50,7 +47,7 @@ impl LuaScript {
     }
 }
 
-impl ScriptCall {
+impl ScriptCall<'_> {
     /// Runs the script; a server that has forgotten it, or never knew it, is sent the source.
     pub(crate) async fn run(
         &self,
@@ -58,14 +55,20 @@ impl ScriptCall {
         is_durable: bool,
         deadline: Instant,
     ) -> redis_conn::Result<Value> {
-        match send(conn, &self.by_digest, is_durable, deadline).await {
+        match send(conn, &self.by_digest(), is_durable, deadline).await {
             // NOSCRIPT says that nothing ran. EVAL runs it and stores it in one step, so that a flush in between
             // cannot make it fail again.
             Err(error) if error.kind() == ErrorKind::NoScript => {
-                send(conn, &self.by_source, is_durable, deadline).await
+                let by_source = self.script.whole(self.key, self.arguments);
+                send(conn, &by_source, is_durable, deadline).await
             }
             other => other,
         }
+    }
+
+    fn by_digest(&self) -> Cmd {
+        let digest = self.script.digest.get_or_init(|| Script::new(self.script.source).get_hash().to_owned());
+        command("EVALSHA", digest.as_str(), self.key, self.arguments)
     }
 }
 
