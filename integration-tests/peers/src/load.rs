@@ -281,7 +281,7 @@ fn sample(
         value: operations / counted.as_secs_f64(),
         latency: Some([0.5, 0.99, 0.999].map(|share| f64::from(quantile(&mut latencies, share)) / 1e3)),
         client_cpu: per_operation(own),
-        server_cpu: per_operation(served),
+        server_cpu: if load.servers.is_empty() { None } else { per_operation(served) },
         failed,
         failure,
     })

@@ -59,7 +59,7 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// Prints every case, and what became of the promises.
+/// Prints every case, and what became of the promises; of those about peers only what is not met.
 pub fn print(cases: &[Case], verdicts: &[Verdict]) {
     for case in cases {
         println!("\n{}", title(case));
@@ -69,17 +69,20 @@ pub fn print(cases: &[Case], verdicts: &[Verdict]) {
     }
     println!("\nfigures that were promised");
     let mut lines = vec![["", "promise", "measured", "95 %", "n"].map(str::to_owned)];
-    lines.extend(verdicts.iter().map(verdict_cells));
+    let shown = |verdict: &&Verdict| !verdict.is_about_peers || verdict.outcome != figures::Outcome::Met;
+    lines.extend(verdicts.iter().filter(shown).map(verdict_cells));
     print_aligned(&lines);
     let missed = verdicts.iter().filter(|verdict| verdict.outcome == figures::Outcome::Missed).count();
     let within = verdicts.iter().filter(|verdict| verdict.outcome == figures::Outcome::Within).count();
     let met = verdicts.len() - missed - within;
-    println!("{met} met, {within} within the spread, {missed} missed");
+    println!(
+        "{met} met, {within} within the spread, {missed} missed; those met of other clients are in the report"
+    );
 }
 
 /// What became of a promise, as text.
 pub fn verdict_cells(verdict: &Verdict) -> [String; 5] {
-    let Verdict { promise, measured, outcome } = verdict;
+    let Verdict { promise, measured, outcome, .. } = verdict;
     let measured_as = |value: f64| format!("{value:.2}");
     [
         outcome.word().to_owned(),

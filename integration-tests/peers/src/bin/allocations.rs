@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 #[global_allocator]
 static COUNTING: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Operations of each task.
-const EACH: usize = 2_000;
+/// Operations of all tasks together.
+const OPERATIONS: usize = 6_400;
 
 #[derive(Serialize)]
 struct Counted {
@@ -51,7 +51,7 @@ impl Visitor for Count {
                 let region = Region::new(COUNTING);
                 run(&candidate, tasks, put).await?;
                 let change = region.change();
-                let per = |count: usize| count as f64 / (tasks * EACH) as f64;
+                let per = |count: usize| count as f64 / OPERATIONS as f64;
                 let (allocations, bytes) = (per(change.allocations), per(change.bytes_allocated));
                 counted.push(Counted { work: if put { "put" } else { "get" }, tasks, allocations, bytes });
             }
@@ -67,7 +67,7 @@ async fn run<C: Candidate>(candidate: &C, tasks: usize, put: bool) -> Outcome<()
         let (candidate, key) = (candidate.clone(), Arc::clone(&key));
         running.spawn(async move {
             let value = [b'x'; 100];
-            for _ in 0..EACH {
+            for _ in 0..OPERATIONS / tasks {
                 if put {
                     candidate.put(&key, &value).await?;
                 } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::independent_masters;
+use futures_util::future::join_all;
 use state_redis::{RedisBackend, RedisConfig};
 
 use crate::Outcome;
@@ -31,7 +31,7 @@ pub async fn run(lab: &Lab) -> Outcome<Vec<Case>> {
     let bar = lab::bar("locks", 2 * (tasks.len() * (free.rounds + 1) + fought.rounds + 1));
     let mut cases = Vec::new();
     for count in [1, 3] {
-        let servers = independent_masters(count).await;
+        let servers = join_all((0..count).map(|_| lab::server())).await;
         let urls: Vec<String> = servers.iter().map(|server| server.url()).collect();
         let entrants = [
             Entrant::new(OURS, "state-redis", ours(&urls, false).await?),
