@@ -3,10 +3,14 @@
 use plotters::prelude::*;
 
 use crate::Outcome;
+use crate::candidates::{ALL, CLUSTER, OURS};
 use crate::case::{Case, Figure};
+use crate::suites::layers::WITHOUT;
+use crate::suites::locks;
+use crate::table;
 
-/// Mid-tones that are told apart by most eyes; ours comes first.
-const COLOURS: [RGBColor; 9] = [
+/// Mid-tones that most eyes tell apart, in the order of the clients; the last two are for whatever else there is.
+const COLOURS: [RGBColor; 10] = [
     RGBColor(213, 94, 0),
     RGBColor(0, 114, 178),
     RGBColor(86, 180, 233),
@@ -16,6 +20,7 @@ const COLOURS: [RGBColor; 9] = [
     RGBColor(128, 128, 128),
     RGBColor(148, 103, 189),
     RGBColor(140, 86, 75),
+    RGBColor(120, 160, 60),
 ];
 /// Small, since the page stretches it to the width there is; so letters stay readable on a phone.
 const SIZE: (u32, u32) = (480, 300);
@@ -23,10 +28,18 @@ const SIZE: (u32, u32) = (480, 300);
 /// A point: where, the ratio, and its interval.
 type Point = (f64, f64, f64, f64);
 
-/// The colour of the nth candidate, as CSS.
-pub fn colour(nth: usize) -> String {
-    let RGBColor(red, green, blue) = COLOURS[nth % COLOURS.len()];
+/// The colour of a candidate, the same in all plots, as CSS.
+pub fn colour(candidate: &str) -> String {
+    let RGBColor(red, green, blue) = paint(candidate);
     format!("rgb({red} {green} {blue})")
+}
+
+fn paint(candidate: &str) -> RGBColor {
+    let known = ALL.iter().position(|(name, _)| *name == candidate);
+    // Baselines of other suites have the colour of the baseline.
+    let baseline = matches!(candidate, CLUSTER | WITHOUT | locks::BASELINE).then_some(1);
+    let other = || COLOURS.len() - 1 - candidate.len() % 2;
+    COLOURS[known.or(baseline).unwrap_or_else(other)]
 }
 
 /// Ratios over tasks, or over keys where tasks do not differ: a line for each candidate, with intervals.
@@ -47,11 +60,12 @@ pub fn lines(cases: &[&Case]) -> Outcome<String> {
             cases.iter().filter_map(ratio).collect()
         })
         .collect();
-    draw(&series, if by_tasks { "tasks" } else { "keys" })
+    let named: Vec<_> = candidates.into_iter().zip(series).collect();
+    draw(&named, if by_tasks { "tasks" } else { "keys" })
 }
 
-fn draw(series: &[Vec<Point>], axis: &str) -> Outcome<String> {
-    let points = || series.iter().flatten();
+fn draw(series: &[(&str, Vec<Point>)], axis: &str) -> Outcome<String> {
+    let points = || series.iter().flat_map(|(_, points)| points);
     let (left, right) = range(points().map(|point| point.0));
     let (low, high) = range(points().flat_map(|point| [point.1, 1.0]));
     let mut svg = String::new();
@@ -70,12 +84,16 @@ fn draw(series: &[Vec<Point>], axis: &str) -> Outcome<String> {
             .label_style(("sans-serif", 14))
             .x_desc(axis)
             .y_desc("ratio")
+            .x_label_formatter(&|value| table::number(*value).trim_end_matches(".00").to_owned())
+            .x_labels(5)
+            .y_labels(5)
             .y_label_formatter(&|value| format!("{value:.2}"))
             .draw()?;
         chart.draw_series(LineSeries::new([(left, 1.0), (right, 1.0)], BLACK.mix(0.6)))?;
-        for (nth, points) in series.iter().enumerate().rev() {
-            let colour = COLOURS[nth % COLOURS.len()];
-            let width = if nth == 0 { 4 } else { 2 };
+        // Ours is drawn last, above the others.
+        for (candidate, points) in series.iter().rev() {
+            let colour = paint(candidate);
+            let width = if *candidate == OURS { 4 } else { 2 };
             chart.draw_series(LineSeries::new(
                 points.iter().map(|point| (point.0, point.1)),
                 colour.stroke_width(width),
@@ -99,9 +117,9 @@ pub fn bars(case: &Case) -> String {
         |candidate: &str| case.ratio(Figure::Value, candidate, case.baseline).map(|ratio| ratio.median);
     let longest = case.entries.iter().filter_map(|entry| ratio(&entry.candidate)).fold(1.0, f64::max);
     let mut html = String::from("<div class=bars>");
-    for (nth, entry) in case.entries.iter().enumerate() {
+    for entry in &case.entries {
         let Some(ratio) = ratio(&entry.candidate) else { continue };
-        let (width, colour) = (ratio / longest * 100.0, colour(nth));
+        let (width, colour) = (ratio / longest * 100.0, colour(&entry.candidate));
         html += &format!(
             "<span>{}</span><i><b style=\"width:{width:.1}%;background:{colour}\"></b></i><em>{ratio:.2}</em>",
             entry.candidate

@@ -103,10 +103,14 @@ fn groups<'a>(cases: &[&'a Case]) -> Vec<Vec<&'a Case>> {
 }
 
 fn legend(case: &Case) -> String {
-    let item = |(nth, entry): (usize, &crate::case::Entry)| {
-        format!("<span><b style=\"background:{}\"></b>{}</span>", charts::colour(nth), entry.candidate)
+    let item = |entry: &crate::case::Entry| {
+        format!(
+            "<span><b style=\"background:{}\"></b>{}</span>",
+            charts::colour(&entry.candidate),
+            entry.candidate
+        )
     };
-    format!("<div class=legend>{}</div>", case.entries.iter().enumerate().map(item).collect::<String>())
+    format!("<div class=legend>{}</div>", case.entries.iter().map(item).collect::<String>())
 }
 
 fn tables(cases: &[&Case]) -> String {

@@ -14,7 +14,8 @@ use crate::load::{Load, Operate, Step, Work};
 use crate::rounds::{Entrant, Pace, interleave};
 use crate::suites::ops;
 
-const BASELINE: &str = "rslock";
+/// What we are compared with.
+pub const BASELINE: &str = "rslock";
 const TTL: Duration = Duration::from_secs(10);
 /// Tasks that want the same lock.
 const RIVALS: usize = 8;
