@@ -33,7 +33,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(dialed: &Dialed, epoch: u64, endpoint: Arc<Endpoint>) -> Self {
+    pub(crate) fn new(dialed: &Dialed, epoch: u64, endpoint: Arc<Endpoint>, budget: &Arc<Budget>) -> Self {
+        dialed.traffic.share(budget);
         Self {
             mux: dialed.mux.clone(),
             epoch,
@@ -128,14 +129,14 @@ pub(crate) struct Link {
     pub(crate) setup: Arc<Setup>,
     pub(crate) current: ArcSwapOption<Live>,
     pub(crate) status: watch::Sender<Status>,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) signal: Signal,
 }
 
 impl Link {
     pub(crate) fn new(setup: Arc<Setup>) -> Self {
         let status = watch::Sender::new(Status { state: State::Connecting, failure: None });
-        let budget = Budget::new(&setup.config);
+        let budget = Arc::new(Budget::new(&setup.config));
         Self { setup, current: ArcSwapOption::empty(), status, budget, signal: Signal::default() }
     }
 
@@ -183,9 +184,14 @@ impl Link {
         self.current.load_full().ok_or_else(|| self.down())
     }
 
+    /// Fails as [`live`](Self::live) does.
+    pub(crate) fn check_up(&self) -> Result<()> {
+        if self.current.load().is_some() { Ok(()) } else { Err(self.down()) }
+    }
+
     async fn wait_in_line(&self, bytes: usize, deadline: Instant) -> Result<Charge> {
         // While down there is nothing to wait for.
-        drop(self.live()?);
+        self.check_up()?;
         let began = Instant::now();
         let charge = self.budget.wait(bytes, deadline).await;
         self.setup.observe(|observer| observer.queued(began.elapsed()));
