@@ -27,6 +27,7 @@ mod observe;
 mod options;
 mod pool;
 mod pubsub;
+mod queue;
 mod reader;
 mod reauth;
 mod reply;
