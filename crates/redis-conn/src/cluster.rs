@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::backoff::jittered;
 use crate::config::Config;
 use crate::endpoint::{Endpoint, FixedEndpoint};
-use crate::errand::{Detour, Errand, Group, did_not_run};
+use crate::errand::{Detour, Errand, Group};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
 use crate::gather::{Parts, join};
@@ -222,18 +222,14 @@ impl Topology for Cluster {
         })
     }
 
+    fn master_of(&self, key: &[u8]) -> Option<Arc<Node>> {
+        self.shards.view().master_of(slot_of(key)).cloned()
+    }
+
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
-        Box::pin(async move {
-            let slot = slot_of(key);
-            let node = self.shards.view().master_of(slot).cloned();
-            if let Some(node) = node {
-                match node.get(key, deadline).await {
-                    Err(error) if did_not_run(&error) => {}
-                    outcome => return outcome,
-                }
-            }
-            reply::bytes(self.send_to(Some(slot), &get_command(key), deadline).await?)
-        })
+        Box::pin(
+            async move { reply::bytes(self.send_to(Some(slot_of(key)), &get_command(key), deadline).await?) },
+        )
     }
 
     fn set<'a>(
@@ -244,15 +240,8 @@ impl Topology for Cluster {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
-            let slot = slot_of(key);
-            let node = self.shards.view().master_of(slot).cloned();
-            if let Some(node) = node {
-                match node.set(key, value, options, deadline).await {
-                    Err(error) if did_not_run(&error) => {}
-                    outcome => return outcome,
-                }
-            }
-            reply::written(self.send_to(Some(slot), &options.command(key, value), deadline).await?)
+            let command = options.command(key, value);
+            reply::written(self.send_to(Some(slot_of(key)), &command, deadline).await?)
         })
     }
 

@@ -171,7 +171,8 @@ impl Link {
     pub(crate) async fn charge(&self, bytes: usize, deadline: Instant) -> Result<Share<'_>> {
         let charge = match self.budget.try_take(bytes) {
             Some(charge) => charge,
-            None => self.wait_in_line(bytes, deadline).await?,
+            // Boxed, as it is rare: the future of each operation would be the larger for it.
+            None => Box::pin(self.wait_in_line(bytes, deadline)).await?,
         };
         Ok(Share { link: self, live: None, charge })
     }
