@@ -16,7 +16,7 @@ const TIMEOUT_PART: u32 = 10;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LockConfig {
-    /// In front of every key and channel. No braces, at most 128 bytes. Default: `redlock:`.
+    /// In front of every key and channel. No braces, at most 1,100 bytes. Default: `redlock:`.
     pub prefix: String,
     /// What other processes see as the holder: 1 to 64 letters, digits, `.`, `_`, `-`. Default: eight random
     /// hexadecimal digits.
@@ -112,13 +112,17 @@ impl LockConfig {
         self
     }
 
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// Checks every setting; building a manager does it first of all.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, naming the field.
+    pub fn validate(&self) -> Result<()> {
         let (ms, second) = (Duration::from_millis, Duration::from_secs(1));
         let label = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let owner = (1..=64).contains(&self.owner.len()) && self.owner.chars().all(label);
         let (shortest, longest) = self.retry;
         let checks = [
-            ("prefix", !self.prefix.contains(['{', '}']) && self.prefix.len() <= 128),
+            ("prefix", !self.prefix.contains(['{', '}']) && self.prefix.len() <= 1_100),
             ("owner", owner),
             ("node_timeout", self.node_timeout.is_none_or(|t| (ms(1)..=10 * second).contains(&t))),
             ("max_ttl", (MIN_TTL..=3600 * second).contains(&self.max_ttl)),

@@ -1,52 +1,153 @@
-//! Compare-and-swap and increment.
+//! Compare-and-swap, increment, and reading what is removed.
 
 use redis::Value;
-use state_core::{CasOutcome, MAX_VALUE_LEN, StateResult, check_value};
+use state_core::{CasOutcome, ErrorKind, MAX_VALUE_LEN, StateError, StateResult, check_value};
 
 use crate::backend::Inner;
-use crate::exec::Operation;
+use crate::exec::Task;
 use crate::script::{CAS, INCREMENT};
+use crate::values::is_encrypted;
 use crate::{error, reply};
+
+// How often other writers of the same encrypted value may come in between.
+const ROUNDS: usize = 8;
 
 /// Replaces the value under `key` by `new` if it is `expected`.
 pub(crate) async fn compare_and_swap(
     backend: &Inner,
+    task: &Task<'_>,
     key: &[u8],
     expected: Option<&[u8]>,
     new: Option<&[u8]>,
 ) -> StateResult<CasOutcome> {
-    let operation = Operation::CompareAndSwap;
-    let stored = backend.keyspace.encode(key)?;
-    // An older, larger value may still be expected: only what is written keeps to the configured maximum.
-    check_value(expected.unwrap_or_default(), MAX_VALUE_LEN)?;
-    backend.check_value(new.unwrap_or_default())?;
-    let ttl = backend.default_ttl_ms.unwrap_or(0).to_string();
-    let arguments =
-        [flag(expected), expected.unwrap_or_default(), flag(new), new.unwrap_or_default(), ttl.as_bytes()];
-    let call = CAS.call(&stored, &arguments);
-    let answer = backend.door.run(operation, |conn, deadline| call.run(conn, deadline)).await?;
-    let (swapped, current) = reply::pair(operation, answer)?;
-    match swapped {
-        Value::Int(1) => Ok(CasOutcome::Swapped),
-        Value::Int(0) => Ok(CasOutcome::Mismatch { current: reply::bytes(operation, current)? }),
-        _ => Err(error::unexpected_reply(operation)),
+    let swap = Swap::new(backend, task, key, expected, new)?;
+    let mut seen = None;
+    for _ in 0..ROUNDS {
+        let Some(bytes) = swap.run(task, seen.as_deref()).await? else { return Ok(CasOutcome::Swapped) };
+        let Some(bytes) = bytes else { return Ok(CasOutcome::Mismatch { current: None }) };
+        let may_be_equal = expected.is_some() && is_encrypted(&bytes);
+        let again = may_be_equal.then(|| bytes.clone());
+        let current = backend.values.decode(task.operation(), key, bytes).await?;
+        if again.is_none() || Some(current.as_slice()) != expected {
+            return Ok(CasOutcome::Mismatch { current: Some(current) });
+        }
+        // The same value under encryption: the bytes that were read are expected now.
+        seen = again;
+    }
+    Err(StateError::new(ErrorKind::Conflict, "compare_and_swap: others kept writing the same value"))
+}
+
+struct Swap<'a> {
+    backend: &'a Inner,
+    stored: Vec<u8>,
+    expected: Option<&'a [u8]>,
+    fingerprint: Vec<u8>,
+    new: Option<std::borrow::Cow<'a, [u8]>>,
+}
+
+impl<'a> Swap<'a> {
+    fn new(
+        backend: &'a Inner,
+        task: &Task<'_>,
+        key: &[u8],
+        expected: Option<&'a [u8]>,
+        new: Option<&'a [u8]>,
+    ) -> StateResult<Self> {
+        let (operation, stored) = (task.operation(), backend.keyspace.encode(key)?);
+        // An older, larger value may still be expected: only what is written keeps to the configured maximum.
+        check_value(expected.unwrap_or_default(), MAX_VALUE_LEN)?;
+        backend.check_value(new.unwrap_or_default())?;
+        let fingerprint = backend.values.fingerprint(operation, expected.unwrap_or_default())?;
+        let new = new.map(|new| backend.values.encode(operation, key, new)).transpose()?;
+        Ok(Self { backend, stored, expected, fingerprint, new })
+    }
+
+    /// `None` when swapped, else the bytes that are there. With `seen`, exactly these bytes are expected.
+    async fn run(&self, task: &Task<'_>, seen: Option<&[u8]>) -> StateResult<Option<Option<Vec<u8>>>> {
+        let magic = if seen.is_some() { b"" } else { self.backend.values.magic() };
+        let ttl = self.backend.default_ttl_ms.unwrap_or(0).to_string();
+        let arguments: [&[u8]; 7] = [
+            flag(self.expected.is_some()),
+            seen.or(self.expected).unwrap_or_default(),
+            magic,
+            &self.fingerprint,
+            flag(self.new.is_some()),
+            self.new.as_deref().unwrap_or_default(),
+            ttl.as_bytes(),
+        ];
+        let answer = task.script(&CAS.call(&self.stored, &arguments)).await?;
+        let (swapped, current) = reply::pair(task.operation(), answer)?;
+        match swapped {
+            Value::Int(1) => Ok(None),
+            Value::Int(0) => reply::bytes(task.operation(), current).map(Some),
+            _ => Err(error::unexpected_reply(task.operation())),
+        }
     }
 }
 
 /// Adds `delta` to the integer under `key`.
-pub(crate) async fn increment(backend: &Inner, key: &[u8], delta: i64) -> StateResult<i64> {
-    let operation = Operation::Increment;
+pub(crate) async fn increment(backend: &Inner, task: &Task<'_>, key: &[u8], delta: i64) -> StateResult<i64> {
     let stored = backend.keyspace.encode(key)?;
+    if !backend.values.keeps_numbers() {
+        return Err(StateError::new(
+            ErrorKind::Unsupported,
+            "increment: the server cannot add to encrypted values; use update",
+        ));
+    }
     let Some(ttl) = backend.default_ttl_ms else {
         let mut command = redis::cmd("INCRBY");
         command.arg(stored).arg(delta);
-        return reply::integer(operation, backend.door.command(operation, &command).await?);
+        return reply::integer(task.operation(), task.command(&command).await?);
     };
-    let call = INCREMENT.call(&stored, &[delta.to_string().as_bytes(), ttl.to_string().as_bytes()]);
-    let answer = backend.door.run(operation, |conn, deadline| call.run(conn, deadline)).await?;
-    reply::decimal(operation, answer)
+    let (delta, ttl) = (delta.to_string(), ttl.to_string());
+    let arguments = [delta.as_bytes(), ttl.as_bytes()];
+    reply::decimal(task.operation(), task.script(&INCREMENT.call(&stored, &arguments)).await?)
 }
 
-fn flag(value: Option<&[u8]>) -> &'static [u8] {
-    if value.is_some() { b"1" } else { b"0" }
+/// Reads and removes the value under `key`.
+#[cfg(not(feature = "codec"))]
+pub(crate) async fn get_and_delete(
+    backend: &Inner,
+    task: &Task<'_>,
+    key: &[u8],
+) -> StateResult<Option<Vec<u8>>> {
+    let mut command = redis::cmd("GETDEL");
+    command.arg(backend.keyspace.encode(key)?);
+    reply::bytes(task.operation(), task.command(&command).await?)
+}
+
+/// Reads and removes the value under `key`, an envelope only once it has been decoded.
+#[cfg(feature = "codec")]
+pub(crate) async fn get_and_delete(
+    backend: &Inner,
+    task: &Task<'_>,
+    key: &[u8],
+) -> StateResult<Option<Vec<u8>>> {
+    let stored = backend.keyspace.encode(key)?;
+    // The envelope that was read, and the value in it.
+    let mut read: Option<(Vec<u8>, Vec<u8>)> = None;
+    for _ in 0..ROUNDS {
+        let envelope = read.as_ref().map_or(&b""[..], |(envelope, _)| envelope);
+        let arguments = [backend.values.magic(), envelope];
+        let call = crate::script::TAKE.call(&stored, &arguments);
+        let (taken, bytes) = reply::pair(task.operation(), task.script(&call).await?)?;
+        let bytes = reply::bytes(task.operation(), bytes)?;
+        match (taken, bytes) {
+            (Value::Int(1), None) => return Ok(None),
+            (Value::Int(1), Some(bytes)) => match read.take_if(|(envelope, _)| *envelope == bytes) {
+                Some((_, value)) => return Ok(Some(value)),
+                None => return backend.values.decode(task.operation(), key, bytes).await.map(Some),
+            },
+            (Value::Int(0), Some(bytes)) => {
+                let value = backend.values.decode(task.operation(), key, bytes.clone()).await?;
+                read = Some((bytes, value));
+            }
+            _ => return Err(error::unexpected_reply(task.operation())),
+        }
+    }
+    Err(StateError::new(ErrorKind::Conflict, "get_and_delete: others kept writing in between"))
+}
+
+fn flag(is_set: bool) -> &'static [u8] {
+    if is_set { b"1" } else { b"0" }
 }

@@ -1,25 +1,30 @@
-//! The contract on Redis: each method builds a command and sends it through the door.
+//! The backend: what it is made of, and the operations on one key.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures_util::stream::TryStreamExt;
-use redis::{Cmd, Value};
+use redis::Cmd;
 use redis_conn::Conn;
 use state_core::{
-    CasOutcome, Condition, EntryStream, Expiry, KeyStream, PutItem, PutOptions, ScanOptions, StateBackend,
-    StateResult, check_value, ttl_millis,
+    CasOutcome, Condition, Expiry, PutOptions, StateBackend, StateResult, Ttl, check_value, ttl_millis,
 };
 
 use crate::config::RedisConfig;
-use crate::exec::{Door, Operation};
+use crate::exec::{Door, Task};
+use crate::instruments::Instruments;
 use crate::keyspace::Keyspace;
+use crate::observe::Watcher;
+use crate::operation::Operation;
+use crate::policy::Policy;
 use crate::put::{Put, TtlOnServer};
-use crate::{atomic, batch, clear, error, health, reply, scan};
+use crate::values::Values;
+use crate::{atomic, error, reply, validate};
 
 /// State on Redis. A clone is another handle to the same backend; the last one closes the connections.
+///
+/// The methods for single keys are those of [`StateBackend`], without the allocation that a call through a trait
+/// object takes.
 #[derive(Clone)]
 pub struct RedisBackend {
     pub(crate) inner: Arc<Inner>,
@@ -27,9 +32,14 @@ pub struct RedisBackend {
 
 pub(crate) struct Inner {
     pub(crate) door: Door,
+    pub(crate) values: Values,
     pub(crate) keyspace: Keyspace,
     pub(crate) config: RedisConfig,
     pub(crate) default_ttl_ms: Option<u64>,
+    #[cfg(feature = "resilience")]
+    pub(crate) breakers: Option<Arc<crate::breakers::Breakers>>,
+    #[cfg(feature = "locks")]
+    pub(crate) locks: crate::locks::Locks,
 }
 
 impl RedisBackend {
@@ -40,11 +50,8 @@ impl RedisBackend {
     /// `connect_timeout`; `Auth` when it refuses the credentials; `Unsupported` when it is too old.
     pub async fn new(config: RedisConfig) -> StateResult<Self> {
         config.validate()?;
-        let keyspace = config.keyspace()?;
-        let default_ttl_ms = config.default_ttl.map(ttl_millis).transpose()?;
-        let conn = Conn::connect(config.conn_config()?).await.map_err(error::in_connect)?;
-        let door = Door::new(conn, config.command_timeout);
-        Ok(Self { inner: Arc::new(Inner { door, keyspace, config, default_ttl_ms }) })
+        let inner = Inner::connect(config).await?;
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The settings it was built from.
@@ -52,87 +59,117 @@ impl RedisBackend {
         &self.inner.config
     }
 
-    /// Closes the connections of every clone, and returns once they are closed. Later operations are `Closed`.
-    pub async fn close(&self) {
-        self.inner.door.close().await;
-    }
-}
-
-impl Inner {
-    pub(crate) fn check_value(&self, value: &[u8]) -> StateResult<()> {
-        check_value(value, self.config.max_value_len)
-    }
-
-    /// Everything there is to know before a value can be stored.
-    fn put<'a>(&self, key: &[u8], value: &'a [u8], options: PutOptions) -> StateResult<Put<'a>> {
-        let stored = self.keyspace.encode(key)?;
-        self.check_value(value)?;
-        Ok(Put::new(
-            stored,
-            value,
-            options.condition,
-            TtlOnServer::resolve(options.ttl, self.default_ttl_ms)?,
-        ))
-    }
-}
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl StateBackend for RedisBackend {
-    async fn get(&self, key: &[u8]) -> StateResult<Option<Vec<u8>>> {
-        let stored = self.inner.keyspace.encode(key)?;
-        self.inner.door.run(Operation::Get, |conn, deadline| conn.get(&stored, deadline)).await
+    /// The value under `key`.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::get`].
+    pub async fn get(&self, key: &[u8]) -> StateResult<Option<Vec<u8>>> {
+        let mut task = self.inner.door.begin(Operation::Get).on(key);
+        let mut result = self.inner.read(&task, key).await;
+        if let Some(fallback) = self.inner.fallback_for(&task, &result) {
+            result = fallback.get(key).await;
+        }
+        if let Ok(value) = &result {
+            task.found(value.as_deref());
+        }
+        task.end(result)
     }
 
-    async fn put(&self, key: &[u8], value: &[u8]) -> StateResult<()> {
+    /// Stores `value` under `key`, over whatever was there, with the default TTL.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::put`].
+    pub async fn put(&self, key: &[u8], value: &[u8]) -> StateResult<()> {
         self.put_with(key, value, PutOptions::default()).await.map(|_stored| ())
     }
 
-    async fn delete(&self, key: &[u8]) -> StateResult<()> {
+    /// Stores `value` under `key` with a TTL and a condition, and tells whether the condition held.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::put_with`].
+    pub async fn put_with(&self, key: &[u8], value: &[u8], options: PutOptions) -> StateResult<bool> {
+        let is_conditional = options.condition != Condition::Always;
+        let operation = if is_conditional { Operation::PutIf } else { Operation::Put };
+        let mut task = self.inner.door.begin(operation).on(key);
+        let result = self.inner.write(&task, key, value, options).await;
+        if let Ok(true) = result {
+            task.wrote(value.len());
+        }
+        task.end(result)
+    }
+
+    /// Stores `value` for `ttl`.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::put_with`].
+    pub async fn put_with_ttl(&self, key: &[u8], value: &[u8], ttl: Duration) -> StateResult<()> {
+        let options = PutOptions { ttl: Ttl::After(ttl), ..PutOptions::default() };
+        self.put_with(key, value, options).await.map(|_stored| ())
+    }
+
+    /// Removes `key`.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::delete`].
+    pub async fn delete(&self, key: &[u8]) -> StateResult<()> {
         self.ask(Operation::Delete, "UNLINK", key, &[]).await.map(|_removed| ())
     }
 
-    async fn list_keys(&self, prefix: &[u8]) -> StateResult<Vec<Vec<u8>>> {
-        self.scan(prefix, ScanOptions::default()).try_collect().await
+    /// Whether there is a value under `key`.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::contains`].
+    pub async fn contains(&self, key: &[u8]) -> StateResult<bool> {
+        let task = self.inner.door.begin(Operation::Contains).on(key);
+        let mut result = self.inner.integer(&task, "EXISTS", key, &[]).await.map(|found| found == 1);
+        if let Some(fallback) = self.inner.fallback_for(&task, &result) {
+            result = fallback.contains(key).await;
+        }
+        task.end(result)
     }
 
-    async fn clear(&self) -> StateResult<()> {
-        clear::all(&self.inner).await
-    }
-
-    async fn count(&self) -> StateResult<usize> {
-        self.scan(b"", ScanOptions::default()).try_fold(0, async |count, _key| Ok(count + 1)).await
-    }
-
-    async fn contains(&self, key: &[u8]) -> StateResult<bool> {
-        Ok(self.ask(Operation::Contains, "EXISTS", key, &[]).await? == 1)
-    }
-
-    async fn put_with(&self, key: &[u8], value: &[u8], options: PutOptions) -> StateResult<bool> {
-        self.inner.put(key, value, options)?.run(&self.inner.door).await
-    }
-
-    async fn get_and_delete(&self, key: &[u8]) -> StateResult<Option<Vec<u8>>> {
-        let mut command = redis::cmd("GETDEL");
-        command.arg(self.inner.keyspace.encode(key)?);
-        let value = self.inner.door.command(Operation::GetAndDelete, &command).await?;
-        reply::bytes(Operation::GetAndDelete, value)
-    }
-
-    async fn compare_and_swap(
+    /// Replaces the value under `key` by `new` if it is `expected`.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::compare_and_swap`].
+    pub async fn compare_and_swap(
         &self,
         key: &[u8],
         expected: Option<&[u8]>,
         new: Option<&[u8]>,
     ) -> StateResult<CasOutcome> {
-        atomic::compare_and_swap(&self.inner, key, expected, new).await
+        let mut task = self.inner.door.begin(Operation::CompareAndSwap).on(key);
+        let result = atomic::compare_and_swap(&self.inner, &task, key, expected, new).await;
+        if let Ok(CasOutcome::Swapped) = result {
+            task.wrote(new.map_or(0, <[u8]>::len));
+        }
+        task.end(result)
     }
 
-    async fn increment(&self, key: &[u8], delta: i64) -> StateResult<i64> {
-        atomic::increment(&self.inner, key, delta).await
+    /// Adds `delta` to the integer under `key`, and returns the sum.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::increment`]; `Unsupported` where values are encrypted.
+    pub async fn increment(&self, key: &[u8], delta: i64) -> StateResult<i64> {
+        let task = self.inner.door.begin(Operation::Increment).on(key);
+        let result = atomic::increment(&self.inner, &task, key, delta).await;
+        task.end(result)
     }
 
-    async fn ttl(&self, key: &[u8]) -> StateResult<Expiry> {
+    /// Reads and removes the value under `key`.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::get_and_delete`]. A value that cannot be decoded stays.
+    pub async fn get_and_delete(&self, key: &[u8]) -> StateResult<Option<Vec<u8>>> {
+        let mut task = self.inner.door.begin(Operation::GetAndDelete).on(key);
+        let result = atomic::get_and_delete(&self.inner, &task, key).await;
+        if let Ok(value) = &result {
+            task.found(value.as_deref());
+        }
+        task.end(result)
+    }
+
+    pub(crate) async fn time_left(&self, key: &[u8]) -> StateResult<Expiry> {
         let millis = self.ask(Operation::Ttl, "PTTL", key, &[]).await?;
         Ok(match u64::try_from(millis) {
             Ok(millis) => Expiry::After(Duration::from_millis(millis)),
@@ -141,86 +178,146 @@ impl StateBackend for RedisBackend {
         })
     }
 
-    async fn expire(&self, key: &[u8], ttl: Duration) -> StateResult<bool> {
-        let millis = ttl_millis(ttl)?;
-        Ok(self.ask(Operation::Expire, "PEXPIRE", key, &[millis]).await? == 1)
-    }
-
-    async fn persist(&self, key: &[u8]) -> StateResult<bool> {
-        Ok(self.ask(Operation::Persist, "PERSIST", key, &[]).await? == 1)
-    }
-
-    async fn batch_get(&self, keys: &[&[u8]]) -> Vec<StateResult<Option<Vec<u8>>>> {
-        let commands = keys.iter().map(|key| self.key_command("GET", key));
-        self.batch(Operation::BatchGet, commands, reply::bytes).await
-    }
-
-    async fn batch_put(&self, items: &[PutItem<'_>]) -> Vec<StateResult<()>> {
-        let commands = self.put_commands(items, Condition::Always);
-        let stored = self.batch(Operation::BatchPut, commands, reply::written).await;
-        stored.into_iter().map(|result| result.map(|_stored| ())).collect()
-    }
-
-    async fn batch_put_if_absent(&self, items: &[PutItem<'_>]) -> Vec<StateResult<bool>> {
-        let commands = self.put_commands(items, Condition::IfAbsent);
-        self.batch(Operation::BatchPutIfAbsent, commands, reply::written).await
-    }
-
-    async fn batch_delete(&self, keys: &[&[u8]]) -> Vec<StateResult<()>> {
-        let commands = keys.iter().map(|key| self.key_command("UNLINK", key));
-        let removed = self.batch(Operation::BatchDelete, commands, reply::integer).await;
-        removed.into_iter().map(|result| result.map(|_removed| ())).collect()
-    }
-
-    fn scan(&self, prefix: &[u8], options: ScanOptions) -> KeyStream<'_> {
-        scan::keys(&self.inner.door, &self.inner.keyspace, prefix, options)
-    }
-
-    fn scan_entries(&self, prefix: &[u8], options: ScanOptions) -> EntryStream<'_> {
-        scan::entries(&self.inner.door, &self.inner.keyspace, prefix, options)
-    }
-
-    async fn health_check(&self) -> StateResult<bool> {
-        health::check(&self.inner.door).await
+    /// Runs a command on one key that answers with an integer, as an operation of its own.
+    pub(crate) async fn ask(
+        &self,
+        operation: Operation,
+        name: &str,
+        key: &[u8],
+        arguments: &[u64],
+    ) -> StateResult<i64> {
+        let task = self.inner.door.begin(operation).on(key);
+        let result = self.inner.integer(&task, name, key, arguments).await;
+        task.end(result)
     }
 }
 
-impl RedisBackend {
-    /// Runs a command on one key that answers with an integer.
-    async fn ask(&self, operation: Operation, name: &str, key: &[u8], arguments: &[u64]) -> StateResult<i64> {
+impl Inner {
+    async fn connect(config: RedisConfig) -> StateResult<Self> {
+        let keyspace = validate::keyspace(&config)?;
+        let default_ttl_ms = config.default_ttl.map(ttl_millis).transpose()?;
+        let instruments = Instruments::new(&config)?;
+        #[cfg(feature = "resilience")]
+        let breakers = config
+            .enable_circuit_breaker
+            .then(|| crate::breakers::Breakers::new(&config, &instruments).map(Arc::new))
+            .transpose()?;
+        let watcher = Watcher {
+            instruments: instruments.clone(),
+            #[cfg(feature = "resilience")]
+            breakers: breakers.clone(),
+        };
+        let connection = validate::connection(&config)?.with_observer(Arc::new(watcher));
+        #[cfg(feature = "resilience")]
+        let connection = match &breakers {
+            Some(breakers) => connection.with_gate(Arc::clone(breakers) as _),
+            None => connection,
+        };
+        let conn = Conn::connect(connection).await.map_err(error::in_connect)?;
+        let values = values(&config, &conn, &instruments).await?;
+        let policy = Policy::new(&config)?;
+        #[cfg(feature = "locks")]
+        let locks = crate::locks::Locks::new(&config, &instruments);
+        let door = Door::new(conn, policy, instruments, &config);
+        Ok(Self {
+            door,
+            values,
+            keyspace,
+            default_ttl_ms,
+            config,
+            #[cfg(feature = "resilience")]
+            breakers,
+            #[cfg(feature = "locks")]
+            locks,
+        })
+    }
+
+    pub(crate) fn check_value(&self, value: &[u8]) -> StateResult<()> {
+        check_value(value, self.config.max_value_len)
+    }
+
+    /// Everything there is to know before a value can be stored.
+    pub(crate) fn put<'a>(
+        &self,
+        operation: Operation,
+        key: &[u8],
+        value: &'a [u8],
+        options: PutOptions,
+    ) -> StateResult<Put<'a>> {
+        let stored = self.keyspace.encode(key)?;
+        self.check_value(value)?;
+        let ttl = TtlOnServer::resolve(options.ttl, self.default_ttl_ms)?;
+        let value = self.values.encode(operation, key, value)?;
+        Ok(Put::new(stored, value, options.condition, ttl))
+    }
+
+    pub(crate) fn key_command(&self, name: &str, key: &[u8]) -> StateResult<Cmd> {
+        let mut command = redis::cmd(name);
+        command.arg(self.keyspace.encode(key)?);
+        Ok(command)
+    }
+
+    /// Who answers a read that failed with `result`, if anybody does.
+    pub(crate) fn fallback_for<T>(
+        &self,
+        task: &Task<'_>,
+        result: &StateResult<T>,
+    ) -> Option<&dyn StateBackend> {
+        use state_core::ErrorKind::{CircuitOpen, Overloaded, Timeout, Unavailable};
+        let fallback = self.config.fallback.as_deref()?;
+        let kind = result.as_ref().err()?.kind();
+        if !matches!(kind, Unavailable | Timeout | CircuitOpen | Overloaded) {
+            return None;
+        }
+        self.door.instruments.fell_back(task.operation());
+        Some(fallback)
+    }
+
+    async fn read(&self, task: &Task<'_>, key: &[u8]) -> StateResult<Option<Vec<u8>>> {
+        let stored = self.keyspace.encode(key)?;
+        let found = task.get(&stored).await?;
+        match found {
+            Some(bytes) => self.values.decode(task.operation(), key, bytes).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn write(
+        &self,
+        task: &Task<'_>,
+        key: &[u8],
+        value: &[u8],
+        options: PutOptions,
+    ) -> StateResult<bool> {
+        self.put(task.operation(), key, value, options)?.run(task).await
+    }
+
+    async fn integer(&self, task: &Task<'_>, name: &str, key: &[u8], arguments: &[u64]) -> StateResult<i64> {
         let mut command = self.key_command(name, key)?;
         for argument in arguments {
             command.arg(*argument);
         }
-        reply::integer(operation, self.inner.door.command(operation, &command).await?)
+        reply::integer(task.operation(), task.command(&command).await?)
     }
+}
 
-    fn key_command(&self, name: &str, key: &[u8]) -> StateResult<Cmd> {
-        let mut command = redis::cmd(name);
-        command.arg(self.inner.keyspace.encode(key)?);
-        Ok(command)
-    }
+#[cfg(feature = "codec")]
+async fn values(config: &RedisConfig, conn: &Conn, instruments: &Instruments) -> StateResult<Values> {
+    use crate::dictionaries::Dictionaries;
+    let dictionaries = match &config.dictionary_store {
+        Some(store) => Some(Arc::clone(store)),
+        // In the plain layout every key is data, so there is no place for others.
+        None if config.layout == crate::Layout::Plain => None,
+        None => Some(Arc::new(Dictionaries::new(conn, config)) as Arc<dyn state_codec::DictionaryStore>),
+    };
+    let values = Values::new(config, dictionaries, instruments)?;
+    values.publish_dictionary().await?;
+    Ok(values)
+}
 
-    fn put_commands<'a>(
-        &'a self,
-        items: &'a [PutItem<'_>],
-        condition: Condition,
-    ) -> impl ExactSizeIterator<Item = StateResult<Cmd>> + Send + 'a {
-        items.iter().map(move |item| {
-            let options = PutOptions { ttl: item.ttl, condition };
-            Ok(self.inner.put(item.key, item.value, options)?.command())
-        })
-    }
-
-    async fn batch<T>(
-        &self,
-        operation: Operation,
-        commands: impl ExactSizeIterator<Item = StateResult<Cmd>>,
-        decode: fn(Operation, Value) -> StateResult<T>,
-    ) -> Vec<StateResult<T>> {
-        let size = self.inner.config.pipeline_batch_size;
-        batch::run(&self.inner.door, operation, size, commands, decode).await
-    }
+#[cfg(not(feature = "codec"))]
+async fn values(_config: &RedisConfig, _conn: &Conn, _instruments: &Instruments) -> StateResult<Values> {
+    Ok(Values)
 }
 
 impl fmt::Debug for RedisBackend {

@@ -3,7 +3,8 @@
 use redis::{Cmd, Pipeline, Value};
 use state_core::{ErrorKind, StateError, StateResult};
 
-use crate::exec::{Door, Operation};
+use crate::exec::Task;
+use crate::operation::Operation;
 
 const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
@@ -13,14 +14,14 @@ const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// An item that is an error already is not sent. When a request fails as a whole, its items get that error and those
 /// of later requests are not sent: a server that is gone is not asked a thousand times more.
 pub(crate) async fn run<T>(
-    door: &Door,
-    operation: Operation,
+    task: &Task<'_>,
     size: usize,
+    is_atomic: bool,
     commands: impl ExactSizeIterator<Item = StateResult<Cmd>>,
     decode: fn(Operation, Value) -> StateResult<T>,
 ) -> Vec<StateResult<T>> {
     let mut results: Vec<Option<StateResult<T>>> = Vec::with_capacity(commands.len());
-    let mut request = Request::default();
+    let mut request = Request::new(is_atomic);
     let mut failure = None;
     for command in commands {
         match command {
@@ -31,15 +32,14 @@ pub(crate) async fn run<T>(
             Err(error) => results.push(Some(Err(error))),
         }
         if request.is_full(size) {
-            send(door, operation, &mut request, &mut results, &mut failure, decode).await;
+            send(task, &mut request, &mut results, &mut failure, decode).await;
         }
     }
-    send(door, operation, &mut request, &mut results, &mut failure, decode).await;
+    send(task, &mut request, &mut results, &mut failure, decode).await;
     let missing = || Err(StateError::new(ErrorKind::Internal, "an item of the batch got no answer"));
     results.into_iter().map(|result| result.unwrap_or_else(missing)).collect()
 }
 
-#[derive(Default)]
 struct Request {
     pipeline: Pipeline,
     places: Vec<usize>,
@@ -47,6 +47,14 @@ struct Request {
 }
 
 impl Request {
+    fn new(is_atomic: bool) -> Self {
+        let mut pipeline = Pipeline::new();
+        if is_atomic {
+            pipeline.atomic();
+        }
+        Self { pipeline, places: Vec::new(), bytes: 0 }
+    }
+
     fn push(&mut self, place: usize, command: Cmd) {
         self.bytes += command.args_iter().map(|argument| argument_len(&argument)).sum::<usize>();
         self.places.push(place);
@@ -67,25 +75,25 @@ fn argument_len(argument: &redis::Arg<&[u8]>) -> usize {
 
 /// Sends `request` unless an earlier one failed, and puts its answers in their places.
 async fn send<T>(
-    door: &Door,
-    operation: Operation,
+    task: &Task<'_>,
     request: &mut Request,
     results: &mut [Option<StateResult<T>>],
     failure: &mut Option<StateError>,
     decode: fn(Operation, Value) -> StateResult<T>,
 ) {
-    let Request { pipeline, places, .. } = std::mem::take(request);
+    let empty = Request::new(request.pipeline.is_transaction());
+    let Request { pipeline, places, .. } = std::mem::replace(request, empty);
     if places.is_empty() {
         return;
     }
     let replies = match failure {
         Some(first) => Err(not_sent(first)),
-        None => door.pipeline(operation, &pipeline).await,
+        None => task.pipeline(&pipeline).await,
     };
     match replies {
         Ok(replies) => {
             for (place, reply) in places.into_iter().zip(replies) {
-                results[place] = Some(reply.and_then(|value| decode(operation, value)));
+                results[place] = Some(reply.and_then(|value| decode(task.operation(), value)));
             }
         }
         Err(error) => {

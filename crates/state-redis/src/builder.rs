@@ -1,11 +1,24 @@
-//! The builder of the settings: one setter a field, all checks in `build`.
+//! The builder of the settings: a setter a field, further spellings of some, all checks in `build`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis_conn::Credentials;
-use state_core::StateResult;
+use redis_conn::{Credentials, ReadFrom, WriteConcern};
+#[cfg(feature = "locks")]
+use redlock::LockConfig;
+#[cfg(feature = "codec")]
+use state_codec::{Compression, Dictionary, DictionaryStore};
+#[cfg(feature = "encrypt")]
+use state_codec::{KeyRing, Plaintext};
+use state_core::{StateBackend, StateResult};
+#[cfg(feature = "metrics")]
+use state_metrics::{HotKeysConfig, InstrumentsConfig};
+#[cfg(feature = "resilience")]
+use state_resilience::{BreakerConfig, BudgetConfig, BulkheadConfig, RateLimitConfig, Retry};
 
 use crate::config::RedisConfig;
+#[cfg(feature = "codec")]
+use crate::format::SerializationFormat;
 use crate::keyspace::Layout;
 use crate::mode::RedisMode;
 
@@ -30,46 +43,116 @@ pub struct RedisConfigBuilder {
     config: RedisConfig,
 }
 
-impl RedisConfigBuilder {
-    /// Sets [`mode`](RedisConfig::mode).
-    pub fn mode(mut self, mode: RedisMode) -> Self {
-        self.config.mode = mode;
-        self
-    }
+/// One setter a field, under the field's name; `into` takes what converts into the field's type.
+macro_rules! setters {
+    (plain { $($field:ident: $type:ty;)* } $(into { $($eager:ident: $eager_type:ty;)* })?) => {
+        impl RedisConfigBuilder {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](RedisConfig::", stringify!($field), ").")]
+                pub fn $field(mut self, $field: $type) -> Self {
+                    self.config.$field = $field;
+                    self
+                }
+            )*
+            $($(
+                #[doc = concat!("Sets [`", stringify!($eager), "`](RedisConfig::", stringify!($eager), ").")]
+                pub fn $eager(mut self, $eager: impl Into<$eager_type>) -> Self {
+                    self.config.$eager = $eager.into();
+                    self
+                }
+            )*)?
+        }
+    };
+}
 
-    /// Sets [`mode`](RedisConfig::mode) to one server at `url`.
+setters! {
+    plain {
+        mode: RedisMode;
+        layout: Layout;
+        max_value_len: usize;
+        connect_timeout: Duration;
+        command_timeout: Duration;
+        pool_min: usize;
+        pool_max: usize;
+        pool_timeout: Duration;
+        pipeline_batch_size: usize;
+        atomic_batches: bool;
+        clear_whole_database: bool;
+        read_from: ReadFrom;
+        write_concern: WriteConcern;
+        health_interval: Duration;
+    }
+    into {
+        credentials: Option<Credentials>;
+        key_prefix: String;
+        default_ttl: Option<Duration>;
+        fallback: Option<Arc<dyn StateBackend>>;
+    }
+}
+
+#[cfg(feature = "codec")]
+setters! {
+    plain {
+        compression: Compression;
+        compression_threshold: usize;
+        serialization: SerializationFormat;
+    }
+    into {
+        dictionary: Option<Dictionary>;
+        dictionary_store: Option<Arc<dyn DictionaryStore>>;
+    }
+}
+
+#[cfg(feature = "encrypt")]
+setters! {
+    plain {
+        plaintext: Plaintext;
+    }
+    into {
+        encryption_keys: Option<KeyRing>;
+    }
+}
+
+#[cfg(feature = "resilience")]
+setters! {
+    plain {
+        retry: Retry;
+        enable_circuit_breaker: bool;
+        breaker: BreakerConfig;
+    }
+    into {
+        retry_budget: Option<BudgetConfig>;
+        attempt_timeout: Option<Duration>;
+        hedge_after: Option<Duration>;
+        rate_limit: Option<RateLimitConfig>;
+        bulkhead: Option<BulkheadConfig>;
+    }
+}
+
+#[cfg(feature = "metrics")]
+setters! {
+    plain {
+        enable_metrics: bool;
+        instruments: InstrumentsConfig;
+        enable_slow_query_log: bool;
+    }
+}
+
+#[cfg(feature = "locks")]
+setters! {
+    plain {
+        locks: LockConfig;
+    }
+    into {
+        lock_wait: Option<Duration>;
+    }
+}
+
+impl RedisConfigBuilder {
+    /// Sets [`mode`](RedisConfig::mode) to the servers that `url` names, in any form that [`open`](crate::open) takes
+    /// for Redis.
     pub fn url(self, url: impl Into<String>) -> Self {
         self.mode(RedisMode::Standalone { url: url.into() })
-    }
-
-    /// Sets [`credentials`](RedisConfig::credentials).
-    pub fn credentials(mut self, credentials: Credentials) -> Self {
-        self.config.credentials = Some(credentials);
-        self
-    }
-
-    /// Sets [`key_prefix`](RedisConfig::key_prefix).
-    pub fn key_prefix(mut self, key_prefix: impl Into<String>) -> Self {
-        self.config.key_prefix = key_prefix.into();
-        self
-    }
-
-    /// Sets [`layout`](RedisConfig::layout).
-    pub fn layout(mut self, layout: Layout) -> Self {
-        self.config.layout = layout;
-        self
-    }
-
-    /// Sets [`default_ttl`](RedisConfig::default_ttl).
-    pub fn default_ttl(mut self, default_ttl: Duration) -> Self {
-        self.config.default_ttl = Some(default_ttl);
-        self
-    }
-
-    /// Sets [`max_value_len`](RedisConfig::max_value_len).
-    pub fn max_value_len(mut self, max_value_len: usize) -> Self {
-        self.config.max_value_len = max_value_len;
-        self
     }
 
     /// Sets [`connect_timeout`](RedisConfig::connect_timeout) and [`command_timeout`](RedisConfig::command_timeout).
@@ -77,46 +160,103 @@ impl RedisConfigBuilder {
         self.connect_timeout(connect).command_timeout(command)
     }
 
-    /// Sets [`connect_timeout`](RedisConfig::connect_timeout).
-    pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
-        self.config.connect_timeout = connect_timeout;
-        self
-    }
-
-    /// Sets [`command_timeout`](RedisConfig::command_timeout).
-    pub fn command_timeout(mut self, command_timeout: Duration) -> Self {
-        self.config.command_timeout = command_timeout;
-        self
-    }
-
     /// Sets [`pool_min`](RedisConfig::pool_min), [`pool_max`](RedisConfig::pool_max) and
     /// [`pool_timeout`](RedisConfig::pool_timeout).
-    pub fn pool_config(mut self, min: usize, max: usize, timeout: Duration) -> Self {
-        self.config.pool_min = min;
-        self.config.pool_max = max;
-        self.config.pool_timeout = timeout;
-        self
+    pub fn pool_config(self, min: usize, max: usize, timeout: Duration) -> Self {
+        self.pool_min(min).pool_max(max).pool_timeout(timeout)
     }
 
-    /// Sets [`pipeline_batch_size`](RedisConfig::pipeline_batch_size).
-    pub fn pipeline_batch_size(mut self, pipeline_batch_size: usize) -> Self {
-        self.config.pipeline_batch_size = pipeline_batch_size;
-        self
-    }
-
-    /// Sets [`clear_whole_database`](RedisConfig::clear_whole_database).
-    pub fn clear_whole_database(mut self, allowed: bool) -> Self {
-        self.config.clear_whole_database = allowed;
+    /// Changes what else the connection has to set: TLS, sentinels, sockets, batching, limits, rotating credentials.
+    /// It is applied after all other settings.
+    ///
+    /// ```
+    /// # use state_redis::RedisConfig;
+    /// let config = RedisConfig::builder()
+    ///     .connection(|connection| connection.with_client_name("orders".to_string()).with_max_in_flight(1_024))
+    ///     .build()?;
+    /// # Ok::<(), state_redis::StateError>(())
+    /// ```
+    pub fn connection(
+        mut self,
+        further: impl Fn(redis_conn::Config) -> redis_conn::Config + Send + Sync + 'static,
+    ) -> Self {
+        self.config.connection = Some(Arc::new(further));
         self
     }
 
     /// The settings, once all of them are checked.
     ///
     /// # Errors
-    /// `InvalidConfig`, naming the field.
+    /// `InvalidConfig`, naming the field; `Unsupported` for what needs a feature that is off.
     pub fn build(self) -> StateResult<RedisConfig> {
         self.config.validate()?;
         Ok(self.config)
+    }
+}
+
+#[cfg(feature = "resilience")]
+impl RedisConfigBuilder {
+    /// Sets [`retry`](RedisConfig::retry): `max` attempts in all, the first included, the second one after
+    /// `initial_delay`, then twice as long each time up to `max_delay`; `jitter`, 0 to 1, is the share that is added
+    /// at most at random.
+    pub fn retry_config(self, max: u32, initial_delay: Duration, max_delay: Duration, jitter: f64) -> Self {
+        self.retry(crate::policy::retry(max, initial_delay, max_delay, jitter))
+    }
+
+    /// Sets [`enable_circuit_breaker`](RedisConfig::enable_circuit_breaker), and of [`breaker`](RedisConfig::breaker)
+    /// after how many failures in a row it opens, and for how long.
+    pub fn circuit_breaker(self, enabled: bool, threshold: u32, timeout: Duration) -> Self {
+        self.enable_circuit_breaker(enabled)
+            .circuit_breaker_threshold(threshold)
+            .circuit_breaker_timeout(timeout)
+    }
+
+    /// Sets after how many failures in a row the [`breaker`](RedisConfig::breaker) opens.
+    pub fn circuit_breaker_threshold(mut self, failures: u32) -> Self {
+        self.config.breaker = self.config.breaker.with_consecutive_failures(failures);
+        self
+    }
+
+    /// Sets for how long the [`breaker`](RedisConfig::breaker) is open, unless a new connection to its server shows
+    /// earlier that it is back.
+    pub fn circuit_breaker_timeout(mut self, open: Duration) -> Self {
+        self.config.breaker = self.config.breaker.with_open_duration(open);
+        self
+    }
+}
+
+#[cfg(feature = "metrics")]
+impl RedisConfigBuilder {
+    /// Sets [`enable_slow_query_log`](RedisConfig::enable_slow_query_log) and its threshold.
+    pub fn slow_query_log(self, enabled: bool, threshold: Duration) -> Self {
+        self.enable_slow_query_log(enabled).slow_query_threshold(threshold)
+    }
+
+    /// Sets from which time on an operation is slow.
+    pub fn slow_query_threshold(mut self, threshold: Duration) -> Self {
+        self.config.instruments.slow_log.threshold = threshold;
+        self
+    }
+
+    /// Counts the accesses of the keys used most.
+    pub fn hot_keys(mut self, hot_keys: impl Into<Option<HotKeysConfig>>) -> Self {
+        self.config.instruments.hot_keys = hot_keys.into();
+        self
+    }
+
+    /// Adds a label, the same on each metric.
+    pub fn metrics_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.instruments = self.config.instruments.with_label(name, value);
+        self
+    }
+}
+
+#[cfg(feature = "locks")]
+impl RedisConfigBuilder {
+    /// Sets [`redlock_nodes`](RedisConfig::redlock_nodes).
+    pub fn redlock_nodes<S: Into<String>>(mut self, urls: impl IntoIterator<Item = S>) -> Self {
+        self.config.redlock_nodes = urls.into_iter().map(Into::into).collect();
+        self
     }
 }
 

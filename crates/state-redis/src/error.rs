@@ -3,7 +3,8 @@
 use redis_conn::{Class, ErrorKind as ConnKind};
 use state_core::{ErrorKind, StateError};
 
-use crate::exec::Operation;
+use crate::operation::Operation;
+use crate::policy::Failure;
 
 /// The contract's error for `cause`, which ended `operation`.
 pub(crate) fn from_conn(operation: Operation, cause: redis_conn::Error) -> StateError {
@@ -11,6 +12,87 @@ pub(crate) fn from_conn(operation: Operation, cause: redis_conn::Error) -> State
     let is_ambiguous = cause.class() == Class::Ambiguous && operation.writes();
     let error = StateError::new(kind, format!("{}: {advice}", operation.name())).with_source(cause);
     if is_ambiguous { error.with_ambiguity() } else { error }
+}
+
+/// The contract's error for a failure of the policy, which ended `operation`.
+#[cfg(feature = "resilience")]
+pub(crate) fn from_policy(operation: Operation, failure: Failure) -> StateError {
+    let (kind, advice) = judge_failure(&failure);
+    let is_ambiguous = failure.is_ambiguous() && operation.writes();
+    let context = match failure.attempts() {
+        0 | 1 => format!("{}: {advice}", operation.name()),
+        attempts => format!("{}: {advice} ({attempts} attempts)", operation.name()),
+    };
+    let error = StateError::new(kind, context);
+    let error = match failure.into_last() {
+        Some(cause) => error.with_source(cause),
+        None => error,
+    };
+    if is_ambiguous { error.with_ambiguity() } else { error }
+}
+
+/// The contract's error for the failure of the one attempt, which ended `operation`.
+#[cfg(not(feature = "resilience"))]
+pub(crate) fn from_policy(operation: Operation, failure: Failure) -> StateError {
+    from_conn(operation, failure.0)
+}
+
+/// What made the policy stop: its own guards, or the last attempt's error.
+#[cfg(feature = "resilience")]
+fn judge_failure(failure: &Failure) -> (ErrorKind, &'static str) {
+    use state_resilience::FailureKind;
+    match (failure.kind(), failure.last()) {
+        (FailureKind::RateLimited, _) => (ErrorKind::Overloaded, "the rate limit is reached"),
+        (FailureKind::BulkheadFull, _) => (ErrorKind::Overloaded, "too many operations run already"),
+        (_, Some(cause)) => judge(cause),
+        (_, None) => (ErrorKind::Timeout, "the deadline passed"),
+    }
+}
+
+/// The contract's error for `cause`, an error of the codec in `operation`.
+#[cfg(feature = "codec")]
+pub(crate) fn from_codec(operation: Operation, cause: state_codec::Error) -> StateError {
+    let (kind, advice) = judge_codec(cause.kind());
+    StateError::new(kind, format!("{}: {advice}", operation.name())).with_source(cause)
+}
+
+/// The contract's error for `cause`, a wrong setting of the codec.
+#[cfg(feature = "codec")]
+pub(crate) fn in_codec(cause: state_codec::Error) -> StateError {
+    let (kind, advice) = judge_codec(cause.kind());
+    StateError::new(kind, format!("{advice}: {}", cause.context())).with_source(cause)
+}
+
+/// The contract's error for `cause`, a failure of the dictionary store.
+#[cfg(feature = "codec")]
+pub(crate) fn in_dictionary_store(context: &str, cause: state_codec::DictionaryStoreError) -> StateError {
+    StateError::new(ErrorKind::Unavailable, format!("{context}: the dictionary store failed"))
+        .with_source(cause)
+}
+
+#[cfg(feature = "codec")]
+fn judge_codec(kind: state_codec::ErrorKind) -> (ErrorKind, &'static str) {
+    use state_codec::ErrorKind as CodecKind;
+    match kind {
+        CodecKind::InvalidConfig => (ErrorKind::InvalidConfig, "correct the setting"),
+        CodecKind::Corrupt => (ErrorKind::Corrupt, "the stored bytes are damaged or of another program"),
+        CodecKind::TooLarge => (ErrorKind::TooLarge, "the value is above max_value_len"),
+        CodecKind::Unsupported => (ErrorKind::Unsupported, "a feature of this build is off"),
+        CodecKind::MissingDictionary => {
+            (ErrorKind::Corrupt, "the dictionary of the value is nowhere to be found")
+        }
+        CodecKind::DictionaryStore => (ErrorKind::Unavailable, "the dictionary store failed"),
+        CodecKind::MissingKey => (ErrorKind::Unsupported, "the key ring lacks the value's encryption key"),
+        CodecKind::KeyExhausted => (ErrorKind::Unsupported, "the encryption key is used up; rotate it"),
+        CodecKind::PlaintextRefused => (ErrorKind::Corrupt, "the value is not encrypted, and has to be"),
+        CodecKind::Malformed => (ErrorKind::Corrupt, "the value is not of the type that was asked for"),
+        CodecKind::Unencodable => (ErrorKind::InvalidInput, "the value cannot be expressed in the format"),
+        CodecKind::NewerSchema => {
+            (ErrorKind::Unsupported, "the value is of a newer schema; update this program")
+        }
+        CodecKind::OlderSchema => (ErrorKind::Unsupported, "the value is of a schema that is no longer read"),
+        _ => (ErrorKind::Internal, "the codec failed"),
+    }
 }
 
 /// The contract's error for `cause`, which kept a connection from being made.
@@ -35,7 +117,7 @@ pub(crate) fn unexpected_reply(operation: Operation) -> StateError {
 }
 
 /// What `cause` means to the caller, and what to do about it.
-fn judge(cause: &redis_conn::Error) -> (ErrorKind, &'static str) {
+pub(crate) fn judge(cause: &redis_conn::Error) -> (ErrorKind, &'static str) {
     match cause.kind() {
         ConnKind::InvalidConfig => (ErrorKind::InvalidConfig, "correct the setting"),
         ConnKind::InvalidInput => (ErrorKind::InvalidInput, "an argument is out of range"),
@@ -83,4 +165,25 @@ fn judge_reply(text: &str) -> (ErrorKind, &'static str) {
     } else {
         (ErrorKind::Internal, "the server refuses the command")
     }
+}
+
+/// The contract's error for `cause`, which kept a lock from being had.
+#[cfg(feature = "locks")]
+pub(crate) fn from_lock(cause: redlock::Error) -> StateError {
+    use redlock::ErrorKind as LockKind;
+    let (kind, advice) = match cause.kind() {
+        LockKind::Held => (ErrorKind::LockHeld, "others hold the lock"),
+        LockKind::Unavailable => (ErrorKind::Unavailable, "too few servers answered to decide on the lock"),
+        LockKind::Quarantined => {
+            (ErrorKind::Unavailable, "too few servers may grant locks, having restarted lately")
+        }
+        LockKind::TooLate => (ErrorKind::Timeout, "the servers agreed too late; use a longer TTL"),
+        LockKind::Lost => (ErrorKind::LockLost, "the lock is not held any more"),
+        LockKind::InvalidInput => (ErrorKind::InvalidInput, "an argument is out of range"),
+        LockKind::InvalidConfig => (ErrorKind::InvalidConfig, "the servers or settings do not allow locking"),
+        LockKind::WrongType => (ErrorKind::WrongType, "a key of the lock holds other data"),
+        LockKind::Closed => (ErrorKind::Closed, "the backend was closed"),
+        _ => (ErrorKind::Internal, "the lock failed"),
+    };
+    StateError::new(kind, format!("lock: {advice}")).with_source(cause)
 }

@@ -1,133 +1,282 @@
 //! The one door: every operation on the servers goes through here, and nowhere else.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
-use redis_conn::{Conn, Dedicated, Scan, ScanOptions};
-use state_core::StateResult;
+use redis_conn::{Class, Conn, Dedicated, Scan, ScanOptions, WriteConcern};
+use state_core::{StateError, StateResult};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::config::RedisConfig;
 use crate::error;
+use crate::instruments::Instruments;
+use crate::operation::Operation;
+use crate::policy::Policy;
+use crate::script::ScriptCall;
 
-/// What goes through the door, for errors and for everything else that treats operations by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
-    Get,
-    Put,
-    Delete,
-    Clear,
-    Contains,
-    GetAndDelete,
-    CompareAndSwap,
-    Increment,
-    Ttl,
-    Expire,
-    Persist,
-    BatchGet,
-    BatchPut,
-    BatchPutIfAbsent,
-    BatchDelete,
-    Scan,
-    ScanEntries,
-    HealthCheck,
-    Dedicated,
-}
-
-impl Operation {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Get => "get",
-            Self::Put => "put",
-            Self::Delete => "delete",
-            Self::Clear => "clear",
-            Self::Contains => "contains",
-            Self::GetAndDelete => "get_and_delete",
-            Self::CompareAndSwap => "compare_and_swap",
-            Self::Increment => "increment",
-            Self::Ttl => "ttl",
-            Self::Expire => "expire",
-            Self::Persist => "persist",
-            Self::BatchGet => "batch_get",
-            Self::BatchPut => "batch_put",
-            Self::BatchPutIfAbsent => "batch_put_if_absent",
-            Self::BatchDelete => "batch_delete",
-            Self::Scan => "scan",
-            Self::ScanEntries => "scan_entries",
-            Self::HealthCheck => "health_check",
-            Self::Dedicated => "dedicated",
-        }
-    }
-
-    /// Whether it may change something, so that its loss may be ambiguous.
-    pub(crate) fn writes(self) -> bool {
-        use Operation::{BatchGet, Contains, Dedicated, Get, HealthCheck, Scan, ScanEntries, Ttl};
-        !matches!(self, Get | Contains | Ttl | BatchGet | Scan | ScanEntries | HealthCheck | Dedicated)
-    }
-}
-
-/// The door: reads the clock once, lends the connection, and translates errors.
-#[derive(Clone)]
+/// The door: reads the clock, asks the policy, lends the connection, translates errors, and records.
 pub(crate) struct Door {
     conn: Conn,
+    policy: Policy,
+    pub(crate) instruments: Instruments,
     command_timeout: Duration,
+    /// Writes wait for replicas.
+    is_durable: bool,
 }
 
 impl Door {
-    pub(crate) fn new(conn: Conn, command_timeout: Duration) -> Self {
-        Self { conn, command_timeout }
+    pub(crate) fn new(conn: Conn, policy: Policy, instruments: Instruments, config: &RedisConfig) -> Self {
+        let is_durable = config.write_concern != WriteConcern::Fast;
+        Self { conn, policy, instruments, command_timeout: config.command_timeout, is_durable }
     }
 
-    /// Runs `attempt`, which gets the deadline of the operation and keeps to it on `conn`.
-    pub(crate) async fn run<'a, T, F>(
-        &'a self,
-        operation: Operation,
-        attempt: impl Fn(&'a Conn, Instant) -> F,
-    ) -> StateResult<T>
-    where
-        F: Future<Output = redis_conn::Result<T>>,
-    {
-        let deadline = Instant::now() + self.command_timeout;
-        attempt(&self.conn, deadline).await.map_err(|cause| error::from_conn(operation, cause))
+    /// Begins an operation; what becomes of it is recorded when the task ends or is dropped.
+    #[inline]
+    pub(crate) fn begin(&self, operation: Operation) -> Task<'_> {
+        Task {
+            door: self,
+            operation,
+            key: None,
+            started: Instant::now(),
+            is_fresh: AtomicBool::new(true),
+            attempts: AtomicU32::new(0),
+            moved: Moved::default(),
+            is_over: false,
+        }
     }
 
-    /// Runs one command.
-    pub(crate) async fn command(&self, operation: Operation, command: &Cmd) -> StateResult<Value> {
-        self.run(operation, |conn, deadline| conn.run(command, deadline)).await
-    }
-
-    /// Runs several commands as one request, and returns a result for each.
-    pub(crate) async fn pipeline(
-        &self,
-        operation: Operation,
-        pipeline: &Pipeline,
-    ) -> StateResult<Vec<StateResult<Value>>> {
-        let replies = self.run(operation, |conn, deadline| conn.run_pipeline(pipeline, deadline)).await?;
-        let translate =
-            |reply: redis_conn::Result<Value>| reply.map_err(|cause| error::from_conn(operation, cause));
-        Ok(replies.into_iter().map(translate).collect())
-    }
-
-    /// A walk over the servers' keys; [`page`](Self::page) turns its pages.
+    /// A walk over the servers' keys; [`Task::page`] turns its pages.
     pub(crate) fn scan(&self, options: ScanOptions) -> Scan {
         self.conn.scan(options)
     }
 
-    /// The next page of a walk, `None` after the last. Each page has the time of an operation.
-    pub(crate) async fn page(
-        &self,
-        operation: Operation,
-        scan: &mut Scan,
-    ) -> StateResult<Option<Vec<Vec<u8>>>> {
-        let deadline = Instant::now() + self.command_timeout;
-        scan.next(deadline).await.map_err(|cause| error::from_conn(operation, cause))
+    /// The connection, for what is no operation of the backend's: health, events, subscriptions.
+    pub(crate) fn conn(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+/// An operation under way.
+pub(crate) struct Task<'a> {
+    door: &'a Door,
+    operation: Operation,
+    key: Option<&'a [u8]>,
+    started: Instant,
+    /// Nothing was sent yet: the first step has the clock reading of the beginning.
+    is_fresh: AtomicBool,
+    attempts: AtomicU32,
+    moved: Moved,
+    is_over: bool,
+}
+
+/// What an operation moved.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+pub(crate) struct Moved {
+    pub(crate) read: u64,
+    pub(crate) written: u64,
+    pub(crate) hits: u32,
+    pub(crate) misses: u32,
+}
+
+/// A finished operation, as the instruments see it.
+#[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+pub(crate) struct Finished<'a> {
+    pub(crate) operation: Operation,
+    /// The error, if it failed; `None` when the caller dropped it.
+    pub(crate) outcome: Option<Option<&'a StateError>>,
+    pub(crate) started: Instant,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) attempts: u32,
+    pub(crate) moved: Moved,
+}
+
+impl<'a> Task<'a> {
+    /// The key it is about.
+    pub(crate) fn on(mut self, key: &'a [u8]) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    pub(crate) fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// Runs a step: `attempt` gets the connection, the deadline to keep, and whether it is a second copy of a read.
+    pub(crate) async fn run<'t, T, F>(
+        &'t self,
+        attempt: impl Fn(&'t Conn, Instant, bool) -> F,
+    ) -> StateResult<T>
+    where
+        F: Future<Output = redis_conn::Result<T>>,
+    {
+        let door = self.door;
+        let started = self.step();
+        let deadline = started + door.command_timeout;
+        let attempt = |deadline, is_copy| attempt(&door.conn, deadline, is_copy);
+        let done = door.policy.run(self.operation, &door.instruments, started, deadline, attempt).await;
+        let (attempts, result) = match done {
+            Ok((value, attempts)) => (attempts, Ok(value)),
+            Err(failure) => (failure.attempts(), Err(error::from_policy(self.operation, failure))),
+        };
+        self.attempts.fetch_add(attempts, Ordering::Relaxed);
+        result
+    }
+
+    /// Reads a string. A second copy takes the master, where reads go to replicas.
+    pub(crate) async fn get(&self, stored: &[u8]) -> StateResult<Option<Vec<u8>>> {
+        self.run(|conn, deadline, is_copy| async move {
+            if is_copy {
+                read_from_master(conn, stored, deadline).await
+            } else {
+                conn.get(stored, deadline).await
+            }
+        })
+        .await
+    }
+
+    /// Runs one command.
+    pub(crate) async fn command(&self, command: &Cmd) -> StateResult<Value> {
+        if self.is_durable() {
+            return self.run(|conn, deadline, _| conn.write(command, deadline)).await;
+        }
+        self.run(|conn, deadline, _| conn.run(command, deadline)).await
+    }
+
+    /// Runs a script.
+    pub(crate) async fn script(&self, call: &ScriptCall<'_>) -> StateResult<Value> {
+        let is_durable = self.is_durable();
+        self.run(|conn, deadline, _| call.run(conn, is_durable, deadline)).await
+    }
+
+    /// Runs several commands as one request, and returns a result for each.
+    pub(crate) async fn pipeline(&self, pipeline: &Pipeline) -> StateResult<Vec<StateResult<Value>>> {
+        let replies = if self.is_durable() {
+            self.run(|conn, deadline, _| write_each(conn, pipeline, deadline)).await?
+        } else {
+            self.run(|conn, deadline, _| send_all(conn, pipeline, deadline)).await?
+        };
+        Ok(replies.into_iter().map(|reply| self.translate(reply)).collect())
+    }
+
+    /// Runs several commands as one request, past the policy: for a question about the servers as they are now.
+    pub(crate) async fn ask_once(&self, pipeline: &Pipeline) -> StateResult<Vec<StateResult<Value>>> {
+        let deadline = self.step() + self.door.command_timeout;
+        let replies = self.door.conn.run_pipeline(pipeline, deadline).await;
+        let replies = replies.map_err(|cause| error::from_conn(self.operation, cause))?;
+        Ok(replies.into_iter().map(|reply| self.translate(reply)).collect())
+    }
+
+    /// The next page of a walk, `None` after the last. A page is a step: it has the time and the attempts of one, and
+    /// the walk goes on where it was.
+    pub(crate) async fn page(&self, scan: &mut Scan) -> StateResult<Option<Vec<Vec<u8>>>> {
+        // Attempts come one after the other, so that nobody ever waits for the lock.
+        let scan = &Mutex::new(scan);
+        self.run(|_, deadline, _| async move { scan.lock().await.next(deadline).await }).await
     }
 
     /// A dedicated connection, waited for as long as the pool's settings say.
     pub(crate) async fn dedicated(&self) -> StateResult<Dedicated> {
-        self.conn.dedicated().await.map_err(|cause| error::from_conn(Operation::Dedicated, cause))
+        self.door.conn.dedicated().await.map_err(|cause| error::from_conn(self.operation, cause))
     }
 
-    pub(crate) async fn close(&self) {
-        self.conn.close().await;
+    /// Notes what a read found.
+    pub(crate) fn found(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(value) => {
+                self.moved.hits += 1;
+                self.moved.read += value.len() as u64;
+            }
+            None => self.moved.misses += 1,
+        }
+    }
+
+    /// Notes bytes handed in to be written.
+    pub(crate) fn wrote(&mut self, bytes: usize) {
+        self.moved.written += bytes as u64;
+    }
+
+    /// Ends it with its result.
+    pub(crate) fn end<T>(mut self, result: StateResult<T>) -> StateResult<T> {
+        self.record(Some(result.as_ref().err()));
+        result
+    }
+
+    /// Ends it with the results of its items: it failed if one of them did.
+    pub(crate) fn end_batch<T>(mut self, results: Vec<StateResult<T>>) -> Vec<StateResult<T>> {
+        self.record(Some(results.iter().find_map(|result| result.as_ref().err())));
+        results
+    }
+
+    fn translate(&self, reply: redis_conn::Result<Value>) -> StateResult<Value> {
+        reply.map_err(|cause| error::from_conn(self.operation, cause))
+    }
+
+    /// When the next step begins.
+    fn step(&self) -> Instant {
+        if self.is_fresh.swap(false, Ordering::Relaxed) { self.started } else { Instant::now() }
+    }
+
+    fn is_durable(&self) -> bool {
+        self.door.is_durable && self.operation.writes()
+    }
+
+    /// Tells the instruments; `None` when the caller dropped it.
+    fn record(&mut self, outcome: Option<Option<&StateError>>) {
+        self.is_over = true;
+        self.door.instruments.record(&Finished {
+            operation: self.operation,
+            outcome,
+            started: self.started,
+            key: self.key,
+            attempts: self.attempts.load(Ordering::Relaxed),
+            moved: self.moved,
+        });
     }
 }
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.record(None);
+        }
+    }
+}
+
+async fn read_from_master(
+    conn: &Conn,
+    stored: &[u8],
+    deadline: Instant,
+) -> redis_conn::Result<Option<Vec<u8>>> {
+    let mut command = redis::cmd("GET");
+    command.arg(stored);
+    Ok(match conn.run(&command, deadline).await? {
+        Value::BulkString(bytes) => Some(bytes),
+        _ => None,
+    })
+}
+
+/// Sends a pipeline. Where no member ran, and all may do so later, the request as a whole counts as failed, so that it
+/// can be repeated.
+async fn send_all(conn: &Conn, pipeline: &Pipeline, deadline: Instant) -> redis_conn::Result<Replies> {
+    let mut replies = conn.run_pipeline(pipeline, deadline).await?;
+    let did_not_run = |reply: &redis_conn::Result<Value>| {
+        reply.as_ref().is_err_and(|error| matches!(error.class(), Class::Refused | Class::WrongRole))
+    };
+    if replies.iter().all(did_not_run)
+        && let Some(Err(first)) = replies.pop()
+    {
+        return Err(first);
+    }
+    Ok(replies)
+}
+
+/// Sends the commands of a pipeline one by one, so that they share the confirmation by the replicas.
+async fn write_each(conn: &Conn, pipeline: &Pipeline, deadline: Instant) -> redis_conn::Result<Replies> {
+    Ok(join_all(pipeline.cmd_iter().map(|command| conn.write(command, deadline))).await)
+}
+
+type Replies = Vec<redis_conn::Result<Value>>;

@@ -3,15 +3,15 @@
 use redis::{Pipeline, Value};
 use state_core::{ErrorKind, StateResult};
 
-use crate::exec::{Door, Operation};
+use crate::exec::Task;
 
 /// `false` when the server answers and says that it cannot: it is a replica, still loading, out of memory, or
 /// unable to persist.
-pub(crate) async fn check(door: &Door) -> StateResult<bool> {
+pub(crate) async fn check(task: &Task<'_>) -> StateResult<bool> {
     let mut questions = Pipeline::new();
     questions.cmd("PING").cmd("ROLE");
     let mut is_healthy = true;
-    for answer in door.pipeline(Operation::HealthCheck, &questions).await? {
+    for answer in task.ask_once(&questions).await? {
         is_healthy &= match answer {
             Ok(Value::Array(role)) => !is_replica(&role),
             Ok(_) => true,

@@ -1,21 +1,15 @@
-//! Beside the contract: batches that fail as a whole, puts with a TTL, connections of one's own.
+//! Beside the contract: batches that fail as a whole, any command, connections of one's own, the end.
 
 use std::time::Duration;
 
+use redis::{Cmd, Value};
 use redis_conn::Dedicated;
-use state_core::{PutItem, StateBackend, StateBackendExt, StateResult, Ttl};
+use state_core::{PutItem, StateBackend, StateResult, Ttl};
 
 use crate::backend::RedisBackend;
+use crate::operation::{Idempotency, Operation};
 
 impl RedisBackend {
-    /// Stores `value` for `ttl`.
-    ///
-    /// # Errors
-    /// Those of [`put_with`](StateBackend::put_with).
-    pub async fn put_with_ttl(&self, key: &[u8], value: &[u8], ttl: Duration) -> StateResult<()> {
-        StateBackendExt::put_with_ttl(self, key, value, ttl).await
-    }
-
     /// The values under `keys`, in the same order, in requests of bounded size.
     ///
     /// # Errors
@@ -52,7 +46,30 @@ impl RedisBackend {
     /// `Overloaded` when none became free within `pool_timeout`; `Unavailable` while the server is gone; `Unsupported`
     /// on a cluster.
     pub async fn dedicated(&self) -> StateResult<Dedicated> {
-        self.inner.door.dedicated().await
+        let task = self.inner.door.begin(Operation::Dedicated);
+        let result = task.dedicated().await;
+        task.end(result)
+    }
+
+    /// Runs any command under the backend's policy and instruments. Keys in it are the server's own: prefix and layout
+    /// are the caller's affair. `idempotency` says what a repeat of it would do.
+    ///
+    /// # Errors
+    /// `Unsupported` for commands that change or block the shared connection; otherwise those of the command.
+    pub async fn command(&self, command: &Cmd, idempotency: Idempotency) -> StateResult<Value> {
+        let task = self.inner.door.begin(Operation::Command(idempotency));
+        let result = task.command(command).await;
+        task.end(result)
+    }
+
+    /// Ends every task of the backend and closes the connections of every clone; returns once they are closed. Later
+    /// operations are `Closed`.
+    pub async fn close(&self) {
+        #[cfg(feature = "locks")]
+        self.inner.locks.close().await;
+        self.inner.door.conn().close().await;
+        #[cfg(feature = "metrics")]
+        self.inner.door.instruments.0.publish();
     }
 
     async fn put_pairs(&self, pairs: &[(&[u8], &[u8])], ttl: Ttl) -> StateResult<()> {

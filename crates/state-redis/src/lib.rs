@@ -2,39 +2,106 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod atomic;
 mod backend;
-mod batch;
-mod builder;
-mod clear;
-mod config;
-mod error;
-mod exec;
-mod health;
+mod contract;
 mod inherent;
-mod keyspace;
-mod mode;
 mod open;
-mod put;
+mod report;
+
+mod builder;
+mod config;
+mod format;
+mod mode;
+mod validate;
+
+mod exec;
+mod operation;
+
+mod error;
 mod reply;
+
+mod atomic;
+mod batch;
+mod clear;
+mod health;
+mod keyspace;
+mod put;
 mod scan;
 mod script;
+
+#[cfg(feature = "codec")]
+mod dictionaries;
+#[cfg(feature = "codec")]
+mod values;
+#[cfg(not(feature = "codec"))]
+#[path = "values_off.rs"]
+mod values;
+
+#[cfg(feature = "resilience")]
+mod breakers;
+#[cfg(feature = "resilience")]
+mod classify;
+#[cfg(feature = "resilience")]
+mod policy;
+#[cfg(not(feature = "resilience"))]
+#[path = "policy_off.rs"]
+mod policy;
+
+#[cfg(feature = "metrics")]
+mod instruments;
+#[cfg(not(feature = "metrics"))]
+#[path = "instruments_off.rs"]
+mod instruments;
+mod observe;
+
+#[cfg(feature = "locks")]
+mod locks;
 
 pub use crate::backend::RedisBackend;
 pub use crate::builder::RedisConfigBuilder;
 pub use crate::config::RedisConfig;
+pub use crate::format::SerializationFormat;
 pub use crate::keyspace::Layout;
 pub use crate::mode::RedisMode;
 pub use crate::open::open;
+pub use crate::operation::Idempotency;
+pub use crate::report::BackendHealth;
 
-pub use redis_conn::Credentials;
+/// The backend under the name of the original design.
+pub use crate::backend::RedisBackend as EnterpriseRedisBackend;
+/// Its settings under the name of the original design.
+pub use crate::config::RedisConfig as EnterpriseRedisConfig;
+
+pub use redis_conn::{Credentials, ReadFrom, WriteConcern};
+#[cfg(feature = "locks")]
+pub use redlock::{Guard as RedlockGuard, LockManager};
+#[cfg(feature = "codec")]
+pub use state_codec::Compression as CompressionAlgorithm;
 pub use state_core::{
     CasOutcome, Condition, Entry, ErrorKind, Expiry, MemoryBackend, PutItem, PutOptions, ScanOptions,
     StateBackend, StateBackendExt, StateError, StateResult, Ttl,
 };
+#[cfg(feature = "metrics")]
+pub use state_metrics::{BackendStats, Instruments as RedisMetrics};
 
 /// The contract, with everything around it: `state-core`.
 pub use state_core as core;
 
 /// The connection, on its own: `redis-conn`.
 pub use redis_conn as conn;
+
+/// The codec, on its own: `state-codec`.
+#[cfg(feature = "codec")]
+pub use state_codec as codec;
+
+/// Policies, on their own: `state-resilience`.
+#[cfg(feature = "resilience")]
+pub use state_resilience as resilience;
+
+/// The instruments and the exporter, on their own: `state-metrics`.
+#[cfg(feature = "metrics")]
+pub use state_metrics as metrics;
+
+/// Distributed locks, on their own: `redlock`.
+#[cfg(feature = "locks")]
+pub use redlock;

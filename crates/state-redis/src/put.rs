@@ -1,19 +1,20 @@
 //! Puts: one value, its condition and its TTL, as a typed call or as a member of a pipeline.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use redis::Cmd;
 use redis_conn::{Expiry, SetOptions};
 use state_core::{Condition, StateResult, Ttl, ttl_millis};
 
-use crate::exec::{Door, Operation};
+use crate::exec::Task;
 use crate::reply;
 use crate::script::PUT_KEEP;
 
 /// A put of `value`, ready to go.
 pub(crate) struct Put<'a> {
     stored: Vec<u8>,
-    value: &'a [u8],
+    value: Cow<'a, [u8]>,
     condition: Condition,
     ttl: TtlOnServer,
 }
@@ -40,7 +41,7 @@ impl TtlOnServer {
 }
 
 impl<'a> Put<'a> {
-    pub(crate) fn new(stored: Vec<u8>, value: &'a [u8], condition: Condition, ttl: TtlOnServer) -> Self {
+    pub(crate) fn new(stored: Vec<u8>, value: Cow<'a, [u8]>, condition: Condition, ttl: TtlOnServer) -> Self {
         // A condition decides beforehand whether the key is new, and with it which half of KeepOr holds.
         let ttl = match (ttl, condition) {
             (TtlOnServer::KeepOr(default), Condition::IfAbsent) => TtlOnServer::After(default),
@@ -51,30 +52,31 @@ impl<'a> Put<'a> {
     }
 
     /// Stores the value, and tells whether the condition held.
-    pub(crate) async fn run(&self, door: &Door) -> StateResult<bool> {
+    pub(crate) async fn run(&self, task: &Task<'_>) -> StateResult<bool> {
         if let TtlOnServer::KeepOr(default) = self.ttl {
-            let call = PUT_KEEP.call(&self.stored, &[self.value, default.to_string().as_bytes()]);
-            let value = door.run(Operation::Put, |conn, deadline| call.run(conn, deadline)).await?;
-            return reply::written(Operation::Put, value);
+            let default = default.to_string();
+            let arguments: [&[u8]; 2] = [&self.value, default.as_bytes()];
+            let call = PUT_KEEP.call(&self.stored, &arguments);
+            return reply::written(task.operation(), task.script(&call).await?);
         }
         let options = SetOptions::new().with_expiry(self.expiry()).with_condition(match self.condition {
             Condition::Always => redis_conn::Condition::Always,
             Condition::IfAbsent => redis_conn::Condition::IfAbsent,
             Condition::IfPresent => redis_conn::Condition::IfPresent,
         });
-        door.run(Operation::Put, |conn, deadline| conn.set(&self.stored, self.value, options, deadline)).await
+        task.run(|conn, deadline, _| conn.set(&self.stored, &self.value, options, deadline)).await
     }
 
     /// The same as a command, answered by `OK` or nothing.
     pub(crate) fn command(&self) -> Cmd {
         let mut command = redis::cmd("SET");
-        command.arg(&self.stored).arg(self.value);
+        command.arg(&self.stored).arg(&*self.value);
         match self.ttl {
             TtlOnServer::Never => {}
             TtlOnServer::Keep => drop(command.arg("KEEPTTL")),
             TtlOnServer::After(millis) => drop(command.arg("PX").arg(millis)),
             TtlOnServer::KeepOr(default) => {
-                return PUT_KEEP.whole(&self.stored, &[self.value, default.to_string().as_bytes()]);
+                return PUT_KEEP.whole(&self.stored, &[&self.value, default.to_string().as_bytes()]);
             }
         }
         match self.condition {

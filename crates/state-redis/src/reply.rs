@@ -4,7 +4,7 @@ use redis::Value;
 use state_core::StateResult;
 
 use crate::error::unexpected_reply;
-use crate::exec::Operation;
+use crate::operation::Operation;
 
 /// A string or nothing.
 pub(crate) fn bytes(operation: Operation, value: Value) -> StateResult<Option<Vec<u8>>> {

@@ -12,6 +12,9 @@ pub(crate) static CAS: LuaScript = LuaScript::new(include_str!("lua/cas.lua"));
 pub(crate) static INCREMENT: LuaScript = LuaScript::new(include_str!("lua/increment.lua"));
 /// Put that keeps the TTL and gives a key it creates one.
 pub(crate) static PUT_KEEP: LuaScript = LuaScript::new(include_str!("lua/put_keep.lua"));
+/// Reads and removes, but not what the caller could not read.
+#[cfg(feature = "codec")]
+pub(crate) static TAKE: LuaScript = LuaScript::new(include_str!("lua/take.lua"));
 /// Value and time left, read together.
 pub(crate) static ENTRY: LuaScript = LuaScript::new(include_str!("lua/entry.lua"));
 
@@ -22,9 +25,10 @@ pub(crate) struct LuaScript {
 }
 
 /// A script with the key and the arguments of one call.
-pub(crate) struct ScriptCall {
-    by_digest: Cmd,
-    by_source: Cmd,
+pub(crate) struct ScriptCall<'a> {
+    script: &'a LuaScript,
+    key: &'a [u8],
+    arguments: &'a [&'a [u8]],
 }
 
 impl LuaScript {
@@ -33,12 +37,8 @@ impl LuaScript {
     }
 
     /// A call on `key`.
-    pub(crate) fn call(&self, key: &[u8], arguments: &[&[u8]]) -> ScriptCall {
-        let digest = self.digest.get_or_init(|| Script::new(self.source).get_hash().to_owned());
-        ScriptCall {
-            by_digest: command("EVALSHA", digest.as_str(), key, arguments),
-            by_source: self.whole(key, arguments),
-        }
+    pub(crate) fn call<'a>(&'a self, key: &'a [u8], arguments: &'a [&'a [u8]]) -> ScriptCall<'a> {
+        ScriptCall { script: self, key, arguments }
     }
 
     /// A call that brings the source along, for pipelines, where nothing can be sent again in between.
@@ -47,16 +47,33 @@ impl LuaScript {
     }
 }
 
-impl ScriptCall {
+impl ScriptCall<'_> {
     /// Runs the script; a server that has forgotten it, or never knew it, is sent the source.
-    pub(crate) async fn run(&self, conn: &Conn, deadline: Instant) -> redis_conn::Result<Value> {
-        match conn.run(&self.by_digest, deadline).await {
+    pub(crate) async fn run(
+        &self,
+        conn: &Conn,
+        is_durable: bool,
+        deadline: Instant,
+    ) -> redis_conn::Result<Value> {
+        match send(conn, &self.by_digest(), is_durable, deadline).await {
             // NOSCRIPT says that nothing ran. EVAL runs it and stores it in one step, so that a flush in between
             // cannot make it fail again.
-            Err(error) if error.kind() == ErrorKind::NoScript => conn.run(&self.by_source, deadline).await,
+            Err(error) if error.kind() == ErrorKind::NoScript => {
+                let by_source = self.script.whole(self.key, self.arguments);
+                send(conn, &by_source, is_durable, deadline).await
+            }
             other => other,
         }
     }
+
+    fn by_digest(&self) -> Cmd {
+        let digest = self.script.digest.get_or_init(|| Script::new(self.script.source).get_hash().to_owned());
+        command("EVALSHA", digest.as_str(), self.key, self.arguments)
+    }
+}
+
+async fn send(conn: &Conn, command: &Cmd, is_durable: bool, deadline: Instant) -> redis_conn::Result<Value> {
+    if is_durable { conn.write(command, deadline).await } else { conn.run(command, deadline).await }
 }
 
 fn command(name: &str, script: impl ToRedisArgs, key: &[u8], arguments: &[&[u8]]) -> Cmd {

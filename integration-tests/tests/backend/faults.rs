@@ -47,7 +47,8 @@ async fn scripts_are_called_by_digest_once_known() {
 #[tokio::test]
 async fn a_killed_server_fails_fast_and_serves_again_once_restarted() {
     let server = Server::start().await;
-    let backend = backend(on(&server)).await;
+    let once = on(&server).retry_config(1, Duration::from_millis(1), Duration::from_millis(1), 0.0);
+    let backend = backend(once.enable_circuit_breaker(false)).await;
     backend.put(b"k", b"v").await.unwrap();
     server.kill();
     let start = Instant::now();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use integration_tests::Server;
-use state_redis::{ErrorKind, StateBackend};
+use state_redis::ErrorKind;
 
 use crate::support::{backend, on};
 

@@ -1,23 +1,34 @@
--- Compare-and-swap on one string.
+-- Compare-and-swap on one string, by the value that the stored bytes stand for.
 -- KEYS[1]  the key
 -- ARGV[1]  '1' when a value is expected, '0' when nothing is; ARGV[2] the expected value
--- ARGV[3]  '1' when a value shall be there, '0' when nothing shall; ARGV[4] the new value
--- ARGV[5]  the TTL of a key that is created, in ms; '0' for none
--- Returns {1, false} when swapped, {0, the current value or nil} when not, or the error of GET.
+-- ARGV[3]  the magic of envelopes, or '' when there are none; ARGV[4] the fingerprint of the expected value
+-- ARGV[5]  '1' when a value shall be there, '0' when nothing shall; ARGV[6] the bytes to store
+-- ARGV[7]  the TTL of a key that is created, in ms; '0' for none
+-- Returns {1, false} when swapped, {0, the current bytes or nil} when not, or the error of GET.
 local current = redis.pcall('GET', KEYS[1])
 if type(current) == 'table' then
   return current
 end
-if current ~= (ARGV[1] == '1' and ARGV[2]) then
+local expected = ARGV[1] == '1'
+local same
+if not current or not expected then
+  same = not current and not expected
+elseif ARGV[3] ~= '' and string.sub(current, 1, 4) == ARGV[3] then
+  -- An envelope: length and checksum stand at 8, in the clear unless the seventh byte says otherwise.
+  same = #current >= 28 and string.byte(current, 7) < 2 and string.sub(current, 9, 28) == ARGV[4]
+else
+  same = current == ARGV[2]
+end
+if not same then
   return {0, current}
 end
-if ARGV[3] == '0' then
+if ARGV[5] == '0' then
   redis.call('DEL', KEYS[1])
 elseif current then
-  redis.call('SET', KEYS[1], ARGV[4], 'KEEPTTL')
-elseif ARGV[5] == '0' then
-  redis.call('SET', KEYS[1], ARGV[4])
+  redis.call('SET', KEYS[1], ARGV[6], 'KEEPTTL')
+elseif ARGV[7] == '0' then
+  redis.call('SET', KEYS[1], ARGV[6])
 else
-  redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
+  redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[7])
 end
 return {1, false}

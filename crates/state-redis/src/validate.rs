@@ -1,0 +1,94 @@
+//! One place that checks every setting, and turns settings into those of the layers.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use state_core::{ErrorKind, MAX_VALUE_LEN, StateError, StateResult, ttl_millis};
+
+use crate::config::RedisConfig;
+use crate::keyspace::Keyspace;
+
+// Beyond that, adding it to a clock would be the larger risk than waiting.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Checks every setting, those of the layers by the layers themselves.
+pub(crate) fn all(config: &RedisConfig) -> StateResult<()> {
+    if let Some(Err(cause)) = config.default_ttl.map(ttl_millis) {
+        return Err(invalid("default_ttl is zero or above 100 years").with_source(cause));
+    }
+    demand((1..=MAX_VALUE_LEN).contains(&config.max_value_len), "max_value_len is not within 1 and 512 MiB")?;
+    demand(
+        (1..=10_000).contains(&config.pipeline_batch_size),
+        "pipeline_batch_size is not within 1 and 10,000",
+    )?;
+    demand((1..=10_000).contains(&config.pool_max), "pool_max is not within 1 and 10,000")?;
+    demand(config.pool_min <= config.pool_max, "pool_min is above pool_max")?;
+    timeouts(config)?;
+    keyspace(config)?;
+    connection(config)?.validate().map_err(|cause| crate::error::in_config("connection", cause))?;
+    #[cfg(feature = "codec")]
+    crate::values::codec(config)?;
+    #[cfg(feature = "resilience")]
+    crate::policy::check(config)?;
+    #[cfg(feature = "metrics")]
+    crate::instruments::check(config)?;
+    #[cfg(feature = "locks")]
+    crate::locks::check(config)?;
+    Ok(())
+}
+
+/// The keyspace of the backend's data.
+pub(crate) fn keyspace(config: &RedisConfig) -> StateResult<Keyspace> {
+    Keyspace::new(&config.key_prefix, config.layout)
+}
+
+/// The settings of the connection.
+pub(crate) fn connection(config: &RedisConfig) -> StateResult<redis_conn::Config> {
+    let mut connection = config
+        .mode
+        .conn_config()?
+        .with_connect_timeout(config.connect_timeout)
+        .with_command_timeout(config.command_timeout)
+        .with_read_from(config.read_from)
+        .with_write_concern(config.write_concern)
+        .with_health_interval(config.health_interval);
+    // One attempt may not outlast the time there is for connecting.
+    connection.dial_timeout = connection.dial_timeout.min(config.connect_timeout);
+    connection.pool.min = config.pool_min;
+    connection.pool.max = config.pool_max;
+    connection.pool.wait_timeout = config.pool_timeout;
+    if let Some(credentials) = &config.credentials {
+        connection = connection.with_credentials(credentials.clone());
+    }
+    Ok(match &config.connection {
+        Some(further) => further(connection),
+        None => connection,
+    })
+}
+
+fn timeouts(config: &RedisConfig) -> StateResult<()> {
+    let settings = [
+        ("connect_timeout", Some(config.connect_timeout)),
+        ("command_timeout", Some(config.command_timeout)),
+        ("pool_timeout", Some(config.pool_timeout)),
+        ("health_interval", Some(config.health_interval)),
+        #[cfg(feature = "resilience")]
+        ("attempt_timeout", config.attempt_timeout),
+        #[cfg(feature = "locks")]
+        ("lock_wait", config.lock_wait.filter(|wait| !wait.is_zero())),
+    ];
+    for (name, timeout) in settings {
+        let Some(timeout) = timeout else { continue };
+        demand(!timeout.is_zero(), format!("{name} is zero"))?;
+        demand(timeout <= MAX_TIMEOUT, format!("{name} is above a day"))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn demand(holds: bool, context: impl Into<Cow<'static, str>>) -> StateResult<()> {
+    if holds { Ok(()) } else { Err(invalid(context)) }
+}
+
+pub(crate) fn invalid(context: impl Into<Cow<'static, str>>) -> StateError {
+    StateError::new(ErrorKind::InvalidConfig, context)
+}
