@@ -62,7 +62,7 @@ impl Batcher {
         join(&self.link, &self.reads, key.len(), || key.to_vec(), deadline).await
     }
 
-    /// Sends one write with others.
+    /// Sends one write, or another command that the server answers at once, with others.
     pub(crate) async fn set(&self, command: Cmd, bytes: usize, deadline: Instant) -> Result<Value> {
         join(&self.link, &self.writes, bytes, || command, deadline).await
     }

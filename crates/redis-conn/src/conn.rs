@@ -134,6 +134,25 @@ impl Conn {
         self.topology.set(key, value, options, deadline).await
     }
 
+    /// Runs a command on one `key`, as [`run`](Self::run) does; under load it shares a request with others. For
+    /// commands and scripts that the server answers at once: it answers the members of a request one after the other.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn call(&self, key: &[u8], command: &Cmd, deadline: Instant) -> Result<Value> {
+        refuse_stateful(command)?;
+        if let Some(node) = self.topology.single() {
+            return reply::value(node.call(command, deadline).await?);
+        }
+        if let Some(node) = self.topology.master_of(key) {
+            match node.call(command, deadline).await.and_then(reply::value) {
+                Err(error) if did_not_run(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        reply::value(self.topology.send(command, deadline).await?)
+    }
+
     /// Sends a command that writes, under the configured [`WriteConcern`](crate::WriteConcern). With
     /// [`WriteConcern::Fast`](crate::WriteConcern::Fast) that is [`run`](Self::run).
     ///

@@ -298,11 +298,10 @@ impl Inner {
     }
 
     async fn integer(&self, task: &Task<'_>, name: &str, key: &[u8], arguments: &[u64]) -> StateResult<i64> {
-        let mut command = self.key_command(name, key)?;
-        for argument in arguments {
-            command.arg(*argument);
-        }
-        reply::integer(task.operation(), task.command(&command).await?)
+        let stored = self.keyspace.encode(key)?;
+        let mut command = redis::cmd(name);
+        command.arg(&stored).arg(arguments);
+        reply::integer(task.operation(), task.command_on(&stored, &command).await?)
     }
 }
 

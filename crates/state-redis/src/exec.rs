@@ -146,6 +146,14 @@ impl<'a> Task<'a> {
         self.run(|conn, deadline, _| conn.run(command, deadline)).await
     }
 
+    /// Runs one command on the server's key `stored`.
+    pub(crate) async fn command_on(&self, stored: &[u8], command: &Cmd) -> StateResult<Value> {
+        if self.is_durable() {
+            return self.run(|conn, deadline, _| conn.write(command, deadline)).await;
+        }
+        self.run(|conn, deadline, _| conn.call(stored, command, deadline)).await
+    }
+
     /// Runs a script.
     pub(crate) async fn script(&self, call: &ScriptCall<'_>) -> StateResult<Value> {
         let is_durable = self.is_durable();
