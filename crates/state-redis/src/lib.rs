@@ -5,6 +5,7 @@
 mod backend;
 mod contract;
 mod inherent;
+mod names;
 mod open;
 mod report;
 
@@ -63,16 +64,10 @@ pub use crate::config::RedisConfig;
 pub use crate::format::SerializationFormat;
 pub use crate::keyspace::Layout;
 pub use crate::mode::RedisMode;
+pub use crate::names::{EnterpriseRedisBackend, EnterpriseRedisConfig, RedisStateBackend};
 pub use crate::open::open;
 pub use crate::operation::Idempotency;
 pub use crate::report::BackendHealth;
-
-/// The backend under the name of the original design.
-pub use crate::backend::RedisBackend as EnterpriseRedisBackend;
-/// The backend under the name of the original's first one, which code that moves over still uses.
-pub use crate::backend::RedisBackend as RedisStateBackend;
-/// Its settings under the name of the original design.
-pub use crate::config::RedisConfig as EnterpriseRedisConfig;
 
 pub use redis_conn::{Credentials, ReadFrom, WriteConcern};
 #[cfg(feature = "locks")]
