@@ -6,12 +6,15 @@ use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
+use crate::dedicated::Dedicated;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::events::State;
 use crate::ground::Ground;
+use crate::health::Patient;
 use crate::node::Node;
 use crate::options::SetOptions;
+use crate::pool::PoolStats;
 use crate::request::Piped;
 use crate::setup::Setup;
 
@@ -27,11 +30,29 @@ pub(crate) trait Topology: Send + Sync + 'static {
     /// What the parts of this handle share.
     fn setup(&self) -> &Arc<Setup>;
 
+    /// What a subscription is opened with.
+    fn subscribing(&self) -> Arc<Setup>;
+
     /// State of the connections: the worst where there are several.
     fn state(&self) -> State;
 
+    /// The connections whose health is that of the handle.
+    fn patients(&self) -> Vec<Patient>;
+
+    /// Whether all keys have a node.
+    fn is_whole(&self) -> bool;
+
+    /// The state of all pools together.
+    fn pool_stats(&self) -> PoolStats;
+
+    /// Lends a connection to the node of a key; without a key, to the only one.
+    fn dedicated<'a>(&'a self, key: Option<&'a [u8]>) -> BoxFuture<'a, Result<Dedicated>>;
+
     /// Sends a command to the node its keys live on. Error replies come back as data.
     fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>>;
+
+    /// Sends a write under the configured write concern. Error replies come back as data.
+    fn write<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>>;
 
     /// Sends a pipeline, split by node where need be.
     fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>>;
@@ -73,12 +94,38 @@ impl Topology for Node {
         self.setup()
     }
 
+    fn subscribing(&self) -> Arc<Setup> {
+        Arc::clone(self.setup())
+    }
+
     fn state(&self) -> State {
         self.state()
     }
 
+    fn patients(&self) -> Vec<Patient> {
+        let mut patients = Vec::new();
+        self.patients(&mut patients);
+        patients
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn pool_stats(&self) -> PoolStats {
+        self.pool().stats()
+    }
+
+    fn dedicated<'a>(&'a self, _: Option<&'a [u8]>) -> BoxFuture<'a, Result<Dedicated>> {
+        Box::pin(self.pool().acquire())
+    }
+
     fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
         Box::pin(self.send(command, deadline))
+    }
+
+    fn write<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(self.write(command, deadline))
     }
 
     fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>> {

@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use state_redis::redlock::LockOptions;
+use state_redis::redlock::{self, LockOptions};
 use state_redis::{RedisBackend, RedisConfig};
 
 const TTL: Duration = Duration::from_secs(10);
@@ -91,6 +91,6 @@ async fn other_kinds(state: &RedisBackend) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn told<T>(result: state_redis::redlock::Result<T>) -> String {
+fn told<T>(result: redlock::Result<T>) -> String {
     result.map_or_else(|error| format!("refused ({:?})", error.kind()), |_guard| "held".to_owned())
 }

@@ -18,6 +18,7 @@ use crate::observe::Watcher;
 use crate::operation::Operation;
 use crate::policy::Policy;
 use crate::put::{Put, TtlOnServer};
+use crate::records::Records;
 use crate::values::Values;
 use crate::{atomic, error, reply, validate};
 
@@ -34,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) door: Door,
     pub(crate) values: Values,
     pub(crate) keyspace: Keyspace,
+    pub(crate) records: Records,
     pub(crate) config: RedisConfig,
     pub(crate) default_ttl_ms: Option<u64>,
     #[cfg(feature = "resilience")]
@@ -50,8 +52,10 @@ impl RedisBackend {
     /// `connect_timeout`; `Auth` when it refuses the credentials; `Unsupported` when it is too old.
     pub async fn new(config: RedisConfig) -> StateResult<Self> {
         config.validate()?;
-        let inner = Inner::connect(config).await?;
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(Inner::connect(config).await?);
+        let weak = Arc::downgrade(&inner);
+        inner.door.instruments.sample_pool(move || Some(weak.upgrade()?.door.conn().pool_stats()));
+        Ok(Self { inner })
     }
 
     /// The settings it was built from.
@@ -223,6 +227,7 @@ impl Inner {
             door,
             values,
             keyspace,
+            records: Records::new(&config),
             default_ttl_ms,
             config,
             #[cfg(feature = "resilience")]

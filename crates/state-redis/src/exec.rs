@@ -147,7 +147,7 @@ impl<'a> Task<'a> {
     }
 
     /// Runs a script.
-    pub(crate) async fn script(&self, call: &ScriptCall) -> StateResult<Value> {
+    pub(crate) async fn script(&self, call: &ScriptCall<'_>) -> StateResult<Value> {
         let is_durable = self.is_durable();
         self.run(|conn, deadline, _| call.run(conn, is_durable, deadline)).await
     }

@@ -6,6 +6,7 @@ mod backend;
 mod contract;
 mod inherent;
 mod names;
+mod once;
 mod open;
 mod report;
 
@@ -27,8 +28,12 @@ mod clear;
 mod health;
 mod keyspace;
 mod put;
+mod records;
 mod scan;
 mod script;
+
+#[cfg(feature = "typed")]
+mod typed;
 
 #[cfg(feature = "codec")]
 mod dictionaries;
@@ -65,11 +70,15 @@ pub use crate::format::SerializationFormat;
 pub use crate::keyspace::Layout;
 pub use crate::mode::RedisMode;
 pub use crate::names::{EnterpriseRedisBackend, EnterpriseRedisConfig, RedisStateBackend};
+pub use crate::once::{MAX_ID_LEN, Once};
 pub use crate::open::open;
 pub use crate::operation::Idempotency;
-pub use crate::report::BackendHealth;
+#[cfg(feature = "typed")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
+pub use crate::typed::{Migration, Typed};
+pub use crate::report::{BackendHealth, Layer, LayerHealth};
 
-pub use redis_conn::{Credentials, ReadFrom, WriteConcern};
+pub use redis_conn::{Credentials, HealthStatus, ReadFrom, WriteConcern};
 #[cfg(feature = "locks")]
 pub use redlock::{Guard as RedlockGuard, LockManager};
 #[cfg(feature = "codec")]
@@ -80,6 +89,11 @@ pub use state_core::{
 };
 #[cfg(feature = "metrics")]
 pub use state_metrics::{BackendStats, Instruments as RedisMetrics};
+
+/// Schema versions of typed records; the rest of the codec is [`state-codec`](https://docs.rs/state-codec).
+#[cfg(feature = "typed")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
+pub use state_codec::{NoPrevious, Versioned};
 
 /// The contract, with everything around it: `state-core`.
 pub use state_core as core;

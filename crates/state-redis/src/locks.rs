@@ -89,6 +89,12 @@ impl Locks {
         }
     }
 
+    /// The health of each server that grants locks, once they are connected to.
+    pub(crate) fn health(&self) -> Vec<redis_conn::Health> {
+        let conns = self.open.get().map_or(&[][..], |open| &open.conns);
+        conns.iter().map(|conn| conn.health().borrow().clone()).collect()
+    }
+
     async fn open(&self) -> StateResult<Open> {
         let builder = LockManager::builder(settings(&self.config))
             .observer(LockWatcher::new(&self.config, &self.instruments));

@@ -54,8 +54,10 @@ impl<'a> Put<'a> {
     /// Stores the value, and tells whether the condition held.
     pub(crate) async fn run(&self, task: &Task<'_>) -> StateResult<bool> {
         if let TtlOnServer::KeepOr(default) = self.ttl {
-            let call = PUT_KEEP.call(&self.stored, &[&self.value, default.to_string().as_bytes()]);
-            return reply::written(task.operation(), task.script(&call).await?);
+            let default = default.to_string();
+            let arguments: [&[u8]; 2] = [&self.value, default.as_bytes()];
+            let reply = task.script(&PUT_KEEP.call(&[&self.stored], &arguments)).await?;
+            return reply::written(task.operation(), reply);
         }
         let options = SetOptions::new().with_expiry(self.expiry()).with_condition(match self.condition {
             Condition::Always => redis_conn::Condition::Always,
