@@ -5,6 +5,7 @@
 mod backend;
 mod contract;
 mod inherent;
+mod names;
 mod once;
 mod open;
 mod report;
@@ -68,6 +69,7 @@ pub use crate::config::RedisConfig;
 pub use crate::format::SerializationFormat;
 pub use crate::keyspace::Layout;
 pub use crate::mode::RedisMode;
+pub use crate::names::{EnterpriseRedisBackend, EnterpriseRedisConfig, RedisStateBackend};
 pub use crate::once::{MAX_ID_LEN, Once};
 pub use crate::open::open;
 pub use crate::operation::Idempotency;
@@ -75,13 +77,6 @@ pub use crate::report::{BackendHealth, Layer, LayerHealth};
 #[cfg(feature = "typed")]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
 pub use crate::typed::{Migration, Typed};
-
-/// The backend under the name of the original design.
-pub use crate::backend::RedisBackend as EnterpriseRedisBackend;
-/// The backend under the name of the original's first one, which code that moves over still uses.
-pub use crate::backend::RedisBackend as RedisStateBackend;
-/// Its settings under the name of the original design.
-pub use crate::config::RedisConfig as EnterpriseRedisConfig;
 
 pub use redis_conn::{Credentials, HealthStatus, ReadFrom, WriteConcern};
 #[cfg(feature = "locks")]
