@@ -24,6 +24,7 @@ static ALIVE: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 pub(crate) struct Publisher {
     binding: Mutex<Binding>,
     thread: OnceLock<Thread>,
+    refresh: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Instruments {
@@ -34,6 +35,16 @@ impl Instruments {
     pub fn publish(&self) {
         if let Some(inner) = self.inner() {
             publish(inner);
+        }
+    }
+
+    /// Calls `refresh` before each publishing from now on, so that gauges it sets are of that moment. It is called
+    /// on the publishing thread or that of a scrape, and should be quick. The first one given stays.
+    ///
+    /// Nothing that holds these instruments may be captured but weakly, or neither is ever dropped.
+    pub fn before_publishing(&self, refresh: impl Fn() + Send + Sync + 'static) {
+        if let Some(inner) = self.inner() {
+            let _ = inner.publisher.refresh.set(Box::new(refresh));
         }
     }
 
@@ -123,6 +134,9 @@ pub(crate) fn publish_all() {
 fn publish(inner: &Inner) {
     if inner.config.publishing == Publishing::Off {
         return;
+    }
+    if let Some(refresh) = inner.publisher.refresh.get() {
+        refresh();
     }
     derive_gauges(inner);
     push(inner);

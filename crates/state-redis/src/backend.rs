@@ -50,8 +50,9 @@ impl RedisBackend {
     /// `connect_timeout`; `Auth` when it refuses the credentials; `Unsupported` when it is too old.
     pub async fn new(config: RedisConfig) -> StateResult<Self> {
         config.validate()?;
-        let inner = Inner::connect(config).await?;
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(Inner::connect(config).await?);
+        inner.keep_gauges();
+        Ok(Self { inner })
     }
 
     /// The settings it was built from.
@@ -263,12 +264,7 @@ impl Inner {
         task: &Task<'_>,
         result: &StateResult<T>,
     ) -> Option<&dyn StateBackend> {
-        use state_core::ErrorKind::{CircuitOpen, Overloaded, Timeout, Unavailable};
-        let fallback = self.config.fallback.as_deref()?;
-        let kind = result.as_ref().err()?.kind();
-        if !matches!(kind, Unavailable | Timeout | CircuitOpen | Overloaded) {
-            return None;
-        }
+        let fallback = self.config.fallback.as_deref().filter(|_| is_outage(result))?;
         self.door.instruments.fell_back(task.operation());
         Some(fallback)
     }
@@ -299,6 +295,13 @@ impl Inner {
         }
         reply::integer(task.operation(), task.command(&command).await?)
     }
+}
+
+/// Whether Redis could not be used, so that a fallback may answer instead.
+pub(crate) fn is_outage<T>(result: &StateResult<T>) -> bool {
+    use state_core::ErrorKind::{CircuitOpen, Overloaded, Timeout, Unavailable};
+    let is_outage = |kind| matches!(kind, Unavailable | Timeout | CircuitOpen | Overloaded);
+    result.as_ref().is_err_and(|error| is_outage(error.kind()))
 }
 
 #[cfg(feature = "codec")]

@@ -37,4 +37,5 @@ impl Instruments {
     pub(crate) fn queued(&self, _waited: Duration) {}
     pub(crate) fn batch_sent(&self, _kind: BatchKind, _members: usize) {}
     pub(crate) fn pool_waited(&self, _waited: Duration) {}
+    pub(crate) fn pool_timed_out(&self, _waited: Duration) {}
 }

@@ -13,6 +13,16 @@ mod config;
 mod format;
 mod mode;
 mod validate;
+#[cfg(feature = "serde")]
+mod env;
+#[cfg(feature = "serde")]
+mod file;
+#[cfg(feature = "serde")]
+mod reference;
+#[cfg(feature = "serde")]
+mod settings;
+#[cfg(feature = "serde")]
+mod text;
 
 mod exec;
 mod operation;
@@ -54,6 +64,8 @@ mod instruments;
 mod instruments;
 mod observe;
 
+#[cfg(feature = "locks")]
+mod late;
 #[cfg(feature = "locks")]
 mod locks;
 

@@ -1,5 +1,8 @@
 //! What the backend tells about itself.
 
+#[cfg(feature = "metrics")]
+use std::sync::Arc;
+
 use redis_conn::{Events, Health, PoolStats};
 use state_core::StateResult;
 #[cfg(feature = "metrics")]
@@ -7,7 +10,7 @@ use state_metrics::{BackendStats, HotKey, Instruments, Pool, PoolState, SlowOper
 #[cfg(feature = "resilience")]
 use state_resilience::BreakerSnapshot;
 
-use crate::backend::RedisBackend;
+use crate::backend::{Inner, RedisBackend};
 use crate::error;
 use crate::operation::Operation;
 
@@ -54,15 +57,14 @@ impl RedisBackend {
     // Waits for nothing today; it is asynchronous so that figures of the servers can join.
     #[allow(clippy::unused_async)]
     pub async fn stats(&self) -> BackendStats {
-        self.note_pool();
+        self.inner.note_pool();
         self.inner.door.instruments.0.stats()
     }
 
     /// The instruments that publish to the process's recorder; `None` where `enable_metrics` is off.
-    pub fn metrics(&self) -> Option<std::sync::Arc<Instruments>> {
-        self.note_pool();
+    pub fn metrics(&self) -> Option<Arc<Instruments>> {
         let instruments = &self.inner.door.instruments.0;
-        self.inner.config.enable_metrics.then(|| std::sync::Arc::new(instruments.clone()))
+        self.inner.config.enable_metrics.then(|| Arc::new(instruments.clone()))
     }
 
     /// The latest slow operations, oldest first; keys appear as digests.
@@ -74,16 +76,35 @@ impl RedisBackend {
     pub fn hot_keys(&self) -> Vec<HotKey> {
         self.inner.door.instruments.0.hot_keys()
     }
+}
 
-    /// Brings the gauges of the pools up to date.
+#[cfg(feature = "metrics")]
+impl Inner {
+    /// Brings the pool's gauges up to date whenever figures are published, so that a scrape sees the present.
+    pub(crate) fn keep_gauges(self: &Arc<Self>) {
+        let inner = Arc::downgrade(self);
+        self.door.instruments.0.before_publishing(move || {
+            if let Some(inner) = inner.upgrade() {
+                inner.note_pool();
+            }
+        });
+    }
+
     fn note_pool(&self) {
-        let stats = self.inner.door.conn().pool_stats();
+        let stats = self.door.conn().pool_stats();
         let state = PoolState {
             active: stats.in_use,
             idle: stats.idle,
             pending: usize::try_from(stats.waiting).unwrap_or(usize::MAX),
             max: stats.max,
         };
-        self.inner.door.instruments.0.pool_state(Pool::Dedicated, state);
+        self.door.instruments.0.pool_state(Pool::Dedicated, state);
     }
+}
+
+#[cfg(not(feature = "metrics"))]
+impl Inner {
+    /// There are none.
+    #[allow(clippy::unused_self)]
+    pub(crate) fn keep_gauges(&self) {}
 }
