@@ -188,7 +188,11 @@ impl<'a> Task<'a> {
 
     /// A dedicated connection, waited for as long as the pool's settings say.
     pub(crate) async fn dedicated(&self) -> StateResult<Dedicated> {
-        self.door.conn.dedicated().await.map_err(|cause| error::from_conn(self.operation, cause))
+        let lent = self.door.conn.dedicated().await;
+        if lent.as_ref().is_err_and(|cause| cause.kind() == redis_conn::ErrorKind::Overloaded) {
+            self.door.instruments.pool_timed_out(self.started.elapsed());
+        }
+        lent.map_err(|cause| error::from_conn(self.operation, cause))
     }
 
     /// Notes what a read found.
