@@ -228,7 +228,8 @@ impl Config {
     ///   those of the master; `rediss+sentinel://` for TLS to the sentinels and to the master
     ///
     /// with the query parameters `db`, `user`, `password`, `protocol` (`resp2` or `resp3`) and `client_name`,
-    /// and for sentinels `sentinel_user` and `sentinel_password`.
+    /// for sentinels `sentinel_user` and `sentinel_password`, and for TLS the paths of PEM files `ssl_ca_certs`,
+    /// `ssl_certfile` and `ssl_keyfile`, which hold for servers and sentinels alike.
     /// User and password are percent-decoded. The default port is 6379.
     ///
     /// # Errors

@@ -186,10 +186,13 @@ impl Group {
         let mut answer = answer.map(Vec::into_iter);
         let share = |errand: &Errand<'_>| match &mut answer {
             Ok(replies) => {
-                if self.asking {
-                    replies.next();
+                let asking = if self.asking { replies.next() } else { None };
+                let own = replies.take(errand.commands.len()).collect();
+                match asking {
+                    // Not allowed to ask: what the command itself was answered only says where to go, again.
+                    Some(Value::ServerError(refused)) => Err(server_error(&refused)),
+                    _ => Ok(own),
                 }
-                Ok(replies.take(errand.commands.len()).collect())
             }
             Err(error) => Err(error.restated()),
         };

@@ -130,13 +130,16 @@ pub(crate) struct Link {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) budget: Budget,
     pub(crate) signal: Signal,
+    /// The server that was dialled last.
+    last: ArcSwapOption<Endpoint>,
 }
 
 impl Link {
     pub(crate) fn new(setup: Arc<Setup>) -> Self {
         let status = watch::Sender::new(Status { state: State::Connecting, failure: None });
         let budget = Budget::new(&setup.config);
-        Self { setup, current: ArcSwapOption::empty(), status, budget, signal: Signal::default() }
+        let (current, last) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self { setup, current, status, budget, signal: Signal::default(), last }
     }
 
     /// Sends one request and waits for its answer, at most until `deadline`. Error replies come back as data.
@@ -183,6 +186,30 @@ impl Link {
         self.current.load_full().ok_or_else(|| self.down())
     }
 
+    /// The established connection, for an operation of the caller's. While there is none the gate is asked all the
+    /// same, for the server that was dialled last: it hears of the failure, and may refuse from some number on.
+    ///
+    /// # Errors
+    /// As [`live`](Self::live); `Rejected` when the gate refuses.
+    pub(crate) fn live_for_caller(&self) -> Result<Arc<Live>> {
+        let down = match self.live() {
+            Ok(live) => return Ok(live),
+            Err(down) => down,
+        };
+        if down.kind() != ErrorKind::Closed
+            && let Some(endpoint) = self.last.load_full()
+            && let Some(permit) = self.admit(&endpoint)?
+        {
+            permit.finish(&Err::<(), _>(down.restated()));
+        }
+        Err(down)
+    }
+
+    /// Notes which server is being dialled.
+    pub(crate) fn dials(&self, endpoint: &Arc<Endpoint>) {
+        self.last.store(Some(Arc::clone(endpoint)));
+    }
+
     async fn wait_in_line(&self, bytes: usize, deadline: Instant) -> Result<Charge> {
         // While down there is nothing to wait for.
         drop(self.live()?);
@@ -198,7 +225,7 @@ impl Link {
         deadline: Instant,
         share: Share<'_>,
     ) -> Result<R::Reply> {
-        let live = self.live()?;
+        let live = self.live_for_caller()?;
         let permit = self.admit(&live.endpoint)?;
         let result = self.exchange_on(live, request, deadline, share).await;
         if let Some(permit) = permit {

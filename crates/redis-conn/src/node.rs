@@ -98,7 +98,7 @@ impl Node {
 
     /// Sends, and says in which epoch of the connection; `u64::MAX`, which is none, when that is not certain.
     pub(crate) async fn send_in_epoch(&self, command: &Cmd, deadline: Instant) -> Result<(Value, u64)> {
-        let epoch = self.link().live()?.epoch;
+        let epoch = self.link().live_for_caller()?.epoch;
         let reply = self.send(command, deadline).await?;
         let after = self.link().live()?.epoch;
         Ok((reply, if after == epoch { epoch } else { u64::MAX }))

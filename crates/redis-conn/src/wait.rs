@@ -127,15 +127,15 @@ async fn commit_loop(
     }
 }
 
-/// The replies to the writes and to `WAIT`.
+/// The replies to the writes and to `WAIT`; where it was not allowed to ask, that is the reply.
 fn without_asking(members: &[Member<Write>], replies: Vec<Value>) -> Vec<Value> {
     let mut replies = replies.into_iter();
     let mut kept = Vec::with_capacity(members.len() + 1);
     for member in members {
-        if member.payload.asking {
-            replies.next();
-        }
-        kept.extend(replies.next());
+        let asking = if member.payload.asking { replies.next() } else { None };
+        let refused = asking.filter(|reply| matches!(reply, Value::ServerError(_)));
+        let own = replies.next();
+        kept.extend(refused.or(own));
     }
     kept.extend(replies);
     kept

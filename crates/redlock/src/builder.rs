@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use crate::{
     Error, ErrorKind, Fault, LockConfig, LockManager, LockNode, NodeVerdict, Observer, Operation, Result,
-    Subscriber, Verdict, clock::Clock, manager::Core, members::Members, observer::Silent, releaser::Releaser,
+    Subscriber, Verdict, clock::Clock, later::Later, manager::Core, members::Members, observer::Silent,
     subscriber::Wakeups,
 };
 
@@ -79,7 +79,8 @@ impl ManagerBuilder {
         Ok(LockManager(Arc::new(Core {
             members,
             clock: Arc::new(Clock::new()),
-            releaser: Releaser::default(),
+            releaser: Arc::default(),
+            later: Later::default(),
             wakeups: subscriber.map(|subscriber| Wakeups::new(prefix, subscriber)),
             epoch_key: format!("{prefix}epoch").into(),
             closed: AtomicBool::new(false),

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use uuid::Uuid;
+use rand::RngExt;
 
 use crate::{Error, ErrorKind, Result};
 
@@ -93,14 +93,29 @@ fn tagged(name: &str) -> String {
 pub struct Claim {
     pub(crate) id: Arc<str>,
     pub(crate) resources: Arc<[Resource]>,
+    /// The tombstone, the keys of each resource and the epoch marker.
+    pub(crate) keys: Arc<[String]>,
     pub(crate) ttl: Duration,
-    pub(crate) epoch_key: Arc<str>,
     pub(crate) quarantine: Option<Duration>,
     pub(crate) intent: Duration,
+    pub(crate) queued: bool,
 }
 
+/// The keys of a resource, in the order in which scripts know them.
+const ROLES: [&str; 7] = ["w", "r", "i", "c", "q", "b", "m"];
+
 impl Claim {
-    /// The secret that makes the hold this attempt's: the owner's label, a slash and 122 random bits.
+    /// Without quarantine and intent, as on a single authority. In whole milliseconds, which is what servers count in.
+    pub(crate) fn new(id: Arc<str>, resources: Arc<[Resource]>, ttl: Duration, epoch_key: &str) -> Self {
+        let first = resources.first().expect("a claim names at least one resource");
+        let tombstone = format!("{}:x:{id}", first.body);
+        let each = resources.iter().flat_map(|resource| ROLES.map(|role| resource.key(role)));
+        let keys = std::iter::once(tombstone).chain(each).chain([epoch_key.to_owned()]).collect();
+        let ttl = Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        Self { id, resources, keys, ttl, quarantine: None, intent: Duration::ZERO, queued: true }
+    }
+
+    /// The secret that makes the hold this attempt's: the owner's label, a slash and 128 random bits.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -125,15 +140,38 @@ impl Claim {
         self.intent
     }
 
+    /// Whether others may wait in a queue for what is released: on a single authority.
+    pub fn queued(&self) -> bool {
+        self.queued
+    }
+
     /// The key of the marker that is missing from a node that lost its data.
     pub fn epoch_key(&self) -> &str {
-        &self.epoch_key
+        self.keys.last().expect("a claim has keys")
     }
 
     /// The key that says that this attempt is over.
-    pub fn tombstone(&self) -> String {
-        let first = self.resources.first().expect("a claim names at least one resource");
-        format!("{}:x:{}", first.body, self.id)
+    pub fn tombstone(&self) -> &str {
+        &self.keys[0]
+    }
+
+    /// The key of the exclusive holder, where a release is no more than taking that away.
+    #[cfg(feature = "redis")]
+    pub(crate) fn only_key(&self) -> Option<&str> {
+        let only = !self.queued && self.resources.len() == 1 && self.resources[0].mode == Mode::Exclusive;
+        only.then(|| self.keys[1].as_str())
+    }
+
+    /// The tombstone, then the keys of each resource.
+    #[cfg(feature = "redis")]
+    pub(crate) fn keys(&self) -> &[String] {
+        &self.keys[..self.keys.len() - 1]
+    }
+
+    /// The same, and the epoch marker where there is a quarantine.
+    #[cfg(feature = "redis")]
+    pub(crate) fn voting_keys(&self) -> &[String] {
+        if self.quarantine.is_some() { &self.keys } else { self.keys() }
     }
 }
 
@@ -148,7 +186,7 @@ impl fmt::Debug for Claim {
 }
 
 pub(crate) fn fresh_id(owner: &str) -> Arc<str> {
-    format!("{owner}/{}", Uuid::new_v4().simple()).into()
+    format!("{owner}/{:032x}", rand::rng().random::<u128>()).into()
 }
 
 /// The label in front of the secret part of an id.
@@ -210,11 +248,8 @@ mod tests {
         #[test]
         fn all_keys_of_a_name_share_a_slot(name in "[a{}:%]{1,8}") {
             let resource = Resource::new("p:", "l", &name, Mode::Exclusive).unwrap();
-            let claim = Claim {
-                id: "o/{}1".into(), resources: vec![resource.clone()].into(), ttl: Duration::from_secs(1),
-                epoch_key: "e".into(), quarantine: None, intent: Duration::ZERO,
-            };
-            let (writer, queue, tombstone) = (resource.key("w"), resource.key("q"), claim.tombstone());
+            let claim = Claim::new("o/{}1".into(), [resource.clone()].into(), Duration::from_secs(1), "e");
+            let (writer, queue, tombstone) = (resource.key("w"), resource.key("q"), claim.tombstone().to_owned());
             prop_assert_eq!(slot_part(&writer), slot_part(&queue));
             prop_assert_eq!(slot_part(&writer), slot_part(&tombstone));
             prop_assert!(slot_part(&writer) != writer);

@@ -2,15 +2,13 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::task::AbortHandle;
-
 use crate::{
     Claim, Lease, LockOptions, LockToken, Outcome, Renewal, Result,
     config::check_ttl,
     hold::Hold,
     manager::Core,
     quorum,
-    renewal::{Keeper, extend},
+    renewal::{Keeper, Kept, extend},
     vote::Grant,
 };
 
@@ -21,7 +19,7 @@ use crate::{
 pub struct Guard {
     lease: Lease,
     hold: Option<Hold>,
-    keeper: AbortHandle,
+    keeper: Kept,
 }
 
 /// What became of an attempt to prolong a lock.
@@ -40,7 +38,7 @@ impl Guard {
     pub(crate) fn new(grant: Grant, options: &LockOptions) -> Self {
         let Grant { hold, token, until } = grant;
         let lease = Lease::new(Arc::clone(&hold.core.clock), token, until);
-        let keeper = Keeper::new(&hold, lease.clone(), options).spawn();
+        let keeper = Keeper::new(&hold, lease.clone(), options).start();
         Self { lease, hold: Some(hold), keeper }
     }
 
@@ -91,10 +89,9 @@ impl Guard {
     /// Releases the lock and says how that went, as soon as a majority has answered. Renewal ends before the
     /// first request is sent. Cancelled, it goes on in the background.
     pub async fn release(mut self) -> Outcome {
-        self.keeper.abort();
         let hold = self.hold.take().expect("a guard has its hold until it is released");
         let observer = Arc::clone(&hold.core.members.observer);
-        let held = self.lease.end();
+        let held = self.end();
         let outcome = hold.release().await;
         observer.released(held.unwrap_or_else(|| self.lease.held_for()), outcome);
         outcome
@@ -103,12 +100,18 @@ impl Guard {
     /// Stops renewal and gives the lock up without releasing it: whoever has the token can take it over with
     /// [`resume`](crate::LockManager::resume), and otherwise it ends with its time to live.
     pub fn detach(mut self) -> LockToken {
-        self.keeper.abort();
         let hold = self.hold.take().expect("a guard has its hold until it is released");
         let token = LockToken::new(&hold.claim, self.token());
-        self.lease.end();
+        self.end();
         hold.forget();
         token
+    }
+
+    /// Ends the lease and with it renewal, so that it cannot prolong what is being released.
+    fn end(&self) -> Option<Duration> {
+        let held = self.lease.end();
+        self.keeper.end();
+        held
     }
 
     fn hold(&self) -> &Hold {
@@ -118,9 +121,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Renewal ends first, so that it cannot prolong what is being released.
-        self.keeper.abort();
-        self.lease.end();
+        self.end();
     }
 }
 
@@ -142,7 +143,7 @@ pub(crate) async fn resumed(
     let hold = Hold::new(core, claim);
     let lease = Lease::new(Arc::clone(&core.clock), token, until);
     let extension = extend(core, &hold.claim, &hold.ballots, &lease, options.ttl).await;
-    let keeper = Keeper::new(&hold, lease.clone(), options).spawn();
+    let keeper = Keeper::new(&hold, lease.clone(), options).start();
     (Guard { lease, hold: Some(hold), keeper }, extension)
 }
 

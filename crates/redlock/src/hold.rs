@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::timeout};
 
@@ -50,9 +50,10 @@ impl Mark {
     }
 }
 
-#[derive(Debug)]
 struct Marks {
     marks: Vec<Mark>,
+    /// Answers to the acquire that were not waited for.
+    stragglers: Option<Answers<Vote>>,
     /// Set by the release: from then on nothing may be put on a node.
     closed: bool,
 }
@@ -80,10 +81,15 @@ impl Clearing {
     }
 }
 
-#[derive(Debug)]
+/// What is known of each node.
 pub(crate) struct Ballots(Mutex<Marks>);
 
 impl Ballots {
+    fn new(nodes: usize) -> Self {
+        let marks = vec![Mark::Unknown; nodes];
+        Self(Mutex::new(Marks { marks, stragglers: None, closed: false }))
+    }
+
     /// Records an answer. Once the release has begun it is too late to matter.
     pub(crate) fn record(&self, index: usize, mark: Mark) {
         let mut state = self.0.lock();
@@ -101,32 +107,43 @@ impl Ballots {
         !state.closed
     }
 
+    /// Keeps the answers that were not waited for. Those that came in are looked at by the release; should the
+    /// lock be held for longer than a moment, its task sees to the rest.
+    pub(crate) fn leave_stragglers(&self, answers: Answers<Vote>) {
+        if !answers.is_empty() {
+            self.0.lock().stragglers = Some(answers);
+        }
+    }
+
+    /// Waits for those answers, each of which may need a second request.
+    pub(crate) async fn await_stragglers(&self) {
+        let stragglers = self.0.lock().stragglers.take();
+        let Some(mut answers) = stragglers else { return };
+        while let Some((index, answer)) = answers.next().await {
+            self.record(index, Mark::of(&answer));
+        }
+    }
+
     fn close(&self) -> Vec<Mark> {
         let mut state = self.0.lock();
+        let stragglers = state.stragglers.take();
+        let came = stragglers.into_iter().flat_map(|mut answers| arrived(&mut answers));
+        came.for_each(|(index, answer)| state.marks[index] = Mark::of(&answer));
         state.closed = true;
         state.marks.clone()
     }
 }
 
+/// The answers that are there already.
+pub(crate) fn arrived<T: Unpin>(answers: &mut Answers<T>) -> Vec<(usize, Result<T, Fault>)> {
+    std::iter::from_fn(|| answers.next().now_or_never().flatten()).collect()
+}
+
 impl Hold {
     pub(crate) fn new(core: &Arc<Core>, claim: Claim) -> Self {
-        let marks = vec![Mark::Unknown; core.members.len()];
-        let ballots = Arc::new(Ballots(Mutex::new(Marks { marks, closed: false })));
+        let ballots = Arc::new(Ballots::new(core.members.len()));
         core.releaser.ensure(&core.members);
         Self { core: Arc::clone(core), claim: Arc::new(claim), ballots, armed: true }
-    }
-
-    /// Gives the answers that were not waited for the time to come in.
-    pub(crate) fn await_stragglers(&self, mut answers: Answers<Vote>) {
-        if answers.is_empty() {
-            return;
-        }
-        let ballots = Arc::clone(&self.ballots);
-        tokio::spawn(async move {
-            while let Some((index, answer)) = answers.next().await {
-                ballots.record(index, Mark::of(&answer));
-            }
-        });
     }
 
     /// Gives up without releasing: the hold now belongs to someone else, or to its time to live.
@@ -150,7 +167,7 @@ impl Hold {
     /// Releases and returns as soon as a majority has answered; the rest goes on in the background.
     pub(crate) async fn release(mut self) -> Outcome {
         let tasks = self.tasks();
-        let answers = self.ask(&tasks);
+        let answers = Some(self.ask(&tasks));
         let mut rest = Rest { hold: &mut self, tasks, answers };
         let outcome = rest.count().await;
         drop(rest);
@@ -175,7 +192,7 @@ impl Hold {
 
     fn job(&self, tasks: Vec<Task>, done: Option<oneshot::Sender<()>>) -> Job {
         let timeout = self.core.request_timeout(self.claim.ttl);
-        Job { claim: Arc::clone(&self.claim), tasks, timeout, under_way: Answers::new(), done }
+        Job { claim: Arc::clone(&self.claim), tasks, timeout, under_way: None, done }
     }
 }
 
@@ -190,7 +207,7 @@ impl Drop for Hold {
 struct Rest<'a> {
     hold: &'a mut Hold,
     tasks: Vec<Task>,
-    answers: Answers<Standing>,
+    answers: Option<Answers<Standing>>,
 }
 
 impl Rest<'_> {
@@ -200,12 +217,16 @@ impl Rest<'_> {
         let (mut released, mut stolen) = (0, 0);
         let mut asked_again = false;
         while released < majority && missing + stolen < majority {
-            let Some((index, answer)) = self.answers.next().await else {
+            let answer = match &mut self.answers {
+                Some(answers) => answers.next().await,
+                None => None,
+            };
+            let Some((index, answer)) = answer else {
                 if std::mem::replace(&mut asked_again, true) {
                     return Outcome::Unknown;
                 }
                 // Once more: a connection may have been found dead by the first request.
-                self.answers = self.hold.ask(&self.tasks);
+                self.answers = Some(self.hold.ask(&self.tasks));
                 continue;
             };
             let Ok(standing) = answer else { continue };
@@ -228,7 +249,17 @@ impl Drop for Rest<'_> {
     fn drop(&mut self) {
         self.hold.armed = false;
         let tasks = std::mem::take(&mut self.tasks);
-        let under_way = std::mem::take(&mut self.answers);
-        self.hold.core.releaser.push(Job { under_way, ..self.hold.job(tasks, None) });
+        let mut job = self.hold.job(tasks, None);
+        job.under_way = self.answers.take();
+        job.settle();
+        if job.is_done() {
+            return;
+        }
+        let releaser = Arc::clone(&self.hold.core.releaser);
+        // Mostly the last answers are there in a moment.
+        self.hold.core.later.put_off(move || {
+            job.settle();
+            releaser.push(job);
+        });
     }
 }

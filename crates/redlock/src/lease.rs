@@ -92,6 +92,11 @@ impl Lease {
         }
     }
 
+    /// Whether it was ended, by a release or because it was found to be lost.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.until.lock().is_none()
+    }
+
     /// Ends it, and says for how long it was held; `None` when it was over already.
     pub(crate) fn end(&self) -> Option<Duration> {
         let ended = self.0.until.lock().take();

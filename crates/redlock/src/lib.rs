@@ -17,6 +17,7 @@ mod token;
 mod acquire;
 mod clock;
 mod hold;
+mod later;
 mod queue;
 mod quorum;
 mod releaser;
@@ -30,6 +31,8 @@ mod subscriber;
 
 #[cfg(feature = "redis")]
 mod connection;
+#[cfg(feature = "redis")]
+mod native;
 #[cfg(feature = "redis")]
 mod redis_node;
 

@@ -19,6 +19,7 @@ use crate::{
     claim::{Resource, fresh_id, owner_of},
     clock::Clock,
     guard::resumed,
+    later::Later,
     members::Members,
     releaser::Releaser,
     subscriber::Wakeups,
@@ -36,7 +37,8 @@ pub(crate) struct Core {
     pub(crate) members: Arc<Members>,
     pub(crate) config: LockConfig,
     pub(crate) clock: Arc<Clock>,
-    pub(crate) releaser: Releaser,
+    pub(crate) releaser: Arc<Releaser>,
+    pub(crate) later: Later,
     pub(crate) wakeups: Option<Wakeups>,
     pub(crate) epoch_key: Arc<str>,
     pub(crate) closed: AtomicBool,
@@ -257,6 +259,7 @@ impl LockManager {
     /// that are still held stay so.
     pub async fn shutdown(&self) {
         self.0.closed.store(true, Ordering::Release);
+        self.0.later.hurry();
         self.0.releaser.drain().await;
     }
 
@@ -289,16 +292,10 @@ impl Core {
         Ok(())
     }
 
-    /// A claim in whole milliseconds, which is what servers count in.
     pub(crate) fn claim(&self, id: Arc<str>, resources: impl Into<Arc<[Resource]>>, ttl: Duration) -> Claim {
-        Claim {
-            id,
-            resources: resources.into(),
-            ttl: Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
-            epoch_key: Arc::clone(&self.epoch_key),
-            quarantine: self.config.quarantine_span(self.members.len()),
-            intent: Duration::ZERO,
-        }
+        let quarantine = self.config.quarantine_span(self.members.len());
+        let queued = self.members.len() == 1;
+        Claim { quarantine, queued, ..Claim::new(id, resources.into(), ttl, &self.epoch_key) }
     }
 }
 

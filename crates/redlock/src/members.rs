@@ -1,15 +1,80 @@
-//! The nodes of a manager, asked in parallel, each with its own deadline.
+//! The nodes of a manager, asked in parallel, with a deadline.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use futures_util::{FutureExt, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt, Stream, future::BoxFuture};
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::{Fault, LockNode, Observer, Operation, Verdict, quorum::Quorum};
 
-/// Answers as they come in: the node's index and what it said.
-pub(crate) type Answers<T> = FuturesUnordered<BoxFuture<'static, (usize, Result<T, Fault>)>>;
+type Answer<T> = (usize, Result<T, Fault>);
+
+/// Answers as they come in: the node's index and what it said. All have one deadline; whoever has not answered by
+/// then counts as timed out.
+///
+/// Not a `FuturesUnordered`: with this few, that one wakes its task once more for nothing, which costs a thread.
+pub(crate) struct Answers<T> {
+    members: Arc<Members>,
+    operation: Operation,
+    begun: Instant,
+    deadline: Pin<Box<Sleep>>,
+    open: Vec<(usize, BoxFuture<'static, Result<T, Fault>>)>,
+    came: VecDeque<Answer<T>>,
+}
+
+impl<T> Answers<T> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.came.is_empty()
+    }
+
+    /// Polls every node, so that all requests are sent before the first answer is looked at.
+    fn poll_open(&mut self, context: &mut Context<'_>) {
+        let mut i = 0;
+        while let Some((index, question)) = self.open.get_mut(i) {
+            let index = *index;
+            match question.poll_unpin(context) {
+                Poll::Ready(answer) => {
+                    drop(self.open.remove(i));
+                    self.note(index, answer);
+                }
+                Poll::Pending => i += 1,
+            }
+        }
+        if !self.open.is_empty() && self.deadline.as_mut().poll(context).is_ready() {
+            let late: Vec<_> = self.open.drain(..).map(|(index, _)| index).collect();
+            late.into_iter().for_each(|index| self.note(index, Err(Fault::Timeout)));
+        }
+    }
+
+    fn note(&mut self, index: usize, answer: Result<T, Fault>) {
+        let fault = answer.as_ref().err().map(|fault| Verdict::Fault(fault.clone()));
+        let label = self.members.label(index);
+        self.members.observer.node_answered(label, self.operation, self.begun.elapsed(), fault.as_ref());
+        self.came.push_back((index, answer));
+    }
+}
+
+impl<T: Unpin> Stream for Answers<T> {
+    type Item = Answer<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer<T>>> {
+        if self.came.is_empty() {
+            self.poll_open(context);
+        }
+        match self.came.pop_front() {
+            None if !self.open.is_empty() => Poll::Pending,
+            answer => Poll::Ready(answer),
+        }
+    }
+}
 
 pub(crate) struct Members {
     nodes: Vec<Arc<dyn LockNode>>,
@@ -45,26 +110,15 @@ impl Members {
         T: Send + 'static,
         F: Future<Output = Result<T, Fault>> + Send + 'static,
     {
-        let asked = (0..self.len()).filter(|index| which(*index)).map(|index| {
-            let question = question(index, Arc::clone(&self.nodes[index]));
-            let members = Arc::clone(self);
-            async move { (index, members.timed(index, operation, deadline, question).await) }.boxed()
-        });
-        asked.collect()
-    }
-
-    async fn timed<T>(
-        &self,
-        index: usize,
-        operation: Operation,
-        deadline: Duration,
-        question: impl Future<Output = Result<T, Fault>>,
-    ) -> Result<T, Fault> {
-        let begun = Instant::now();
-        let answer = timeout(deadline, question).await.unwrap_or(Err(Fault::Timeout));
-        let fault = answer.as_ref().err().map(|fault| Verdict::Fault(fault.clone()));
-        self.observer.node_answered(self.label(index), operation, begun.elapsed(), fault.as_ref());
-        answer
+        let ask = |index| (index, question(index, Arc::clone(&self.nodes[index])).boxed());
+        Answers {
+            members: Arc::clone(self),
+            operation,
+            begun: Instant::now(),
+            deadline: Box::pin(sleep(deadline)),
+            open: (0..self.len()).filter(|index| which(*index)).map(ask).collect(),
+            came: VecDeque::new(),
+        }
     }
 
     /// Asks a node who it is before it votes for the first time, and refuses it when it does not fit.

@@ -1,14 +1,17 @@
 //! A Redis server as a lock node.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use redis::{Cmd, RedisError, Value, aio::ConnectionLike};
 
-use crate::{Claim, Fault, LockNode, NodeInfo, Place, Reconnecting, Standing, Vote};
-
-/// How long token counters outlive the last grant: longer than any step of a server's clock that is tolerated.
-const KEEP_COUNTERS: Duration = Duration::from_secs(24 * 3600);
+use crate::{
+    Claim, Fault, LockNode, NodeInfo, Place, Reconnecting, Standing, Vote,
+    native::{Native, field, version},
+};
 
 /// A Redis server, or a Sentinel group or a cluster as one authority, behind any connection of redis-rs that
 /// can be cloned.
@@ -21,6 +24,7 @@ pub struct RedisNode<C> {
     connection: C,
     label: String,
     durable: bool,
+    native: Arc<Native>,
 }
 
 impl RedisNode<Reconnecting> {
@@ -40,7 +44,7 @@ impl RedisNode<Reconnecting> {
 impl<C> RedisNode<C> {
     /// A node over a connection, with the name it has in errors and metrics.
     pub fn new(label: impl Into<String>, connection: C) -> Self {
-        Self { connection, label: label.into(), durable: false }
+        Self { connection, label: label.into(), durable: false, native: Arc::default() }
     }
 
     /// Says that the server keeps every acknowledged write over a crash and restart (`appendfsync always`), so
@@ -60,20 +64,42 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
 
     /// Runs a script by its hash, and by its text where the server does not know it. Only then can the server
     /// have been restarted since, so only then is it told so (`cold`).
-    async fn run(&self, script: &Script, keys: &[String], args: impl Fn(bool) -> Args) -> Reply {
-        match self.query(call("EVALSHA", &script.hash, keys, args(false))).await {
+    async fn run(&self, script: &Script, keys: &[String], args: impl Fn(&mut Cmd, bool)) -> Reply {
+        let call = |command, script: &str, cold| {
+            let mut call = redis::cmd(command);
+            call.arg(script).arg(keys.len()).arg(keys);
+            args(&mut call, cold);
+            call
+        };
+        match self.query(call("EVALSHA", &script.hash, false)).await {
             Err(error) if error.code() == Some("NOSCRIPT") => {
-                self.query(call("EVAL", &script.text, keys, args(true))).await.map_err(fault_of)
+                self.query(call("EVAL", &script.text, true)).await.map_err(fault_of)
             }
             other => other.map_err(fault_of),
         }
     }
 }
 
-type Reply = Result<Value, Fault>;
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
+    /// Releases by one command what one command can release, and says whether it did: whose it is otherwise, only
+    /// the script tells.
+    async fn release_natively(&self, claim: &Claim) -> Result<bool, Fault> {
+        let key = claim.only_key();
+        let Some(command) = key.and_then(|key| self.native.compare_and_delete(key, claim.id())) else {
+            return Ok(false);
+        };
+        match self.query(command).await {
+            Ok(deleted) => Ok(deleted == Value::Int(1)),
+            Err(error) if matches!(error.code(), Some("ERR" | "NOPERM")) => {
+                self.native.forget();
+                Ok(false)
+            }
+            Err(error) => Err(fault_of(error)),
+        }
+    }
+}
 
-/// The arguments of a script.
-type Args = Vec<String>;
+type Reply = Result<Value, Fault>;
 
 struct Script {
     text: String,
@@ -81,28 +107,24 @@ struct Script {
 }
 
 impl Script {
-    fn with_library(body: &str) -> Self {
-        Self::new(format!("{}\n{body}", include_str!("lua/lib.lua")))
-    }
-
-    fn new(text: String) -> Self {
+    fn new(parts: &[&str]) -> Self {
+        let text = parts.join("\n");
         Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
     }
 }
 
-fn call(command: &str, script: &str, keys: &[String], args: Args) -> Cmd {
-    let mut call = redis::cmd(command);
-    call.arg(script).arg(keys.len()).arg(keys).arg(args);
-    call
+/// The text of a script from the files of its parts.
+macro_rules! script {
+    ($($part:literal),+) => { LazyLock::new(|| Script::new(&[$(include_str!(concat!("lua/", $part, ".lua"))),+])) };
 }
 
-static ACQUIRE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/acquire.lua")));
-static ENQUEUE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/enqueue.lua")));
-static EXTEND: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/extend.lua")));
-static RAISE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/raise.lua")));
-static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/release.lua")));
-static PEEK: LazyLock<Script> = LazyLock::new(|| Script::with_library(include_str!("lua/peek.lua")));
-static BOOTSTRAP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/bootstrap.lua").into()));
+static ACQUIRE: LazyLock<Script> = script!("clock", "quick_acquire", "lib", "acquire");
+static ENQUEUE: LazyLock<Script> = script!("clock", "quick_enqueue", "lib", "enqueue");
+static EXTEND: LazyLock<Script> = script!("clock", "lib", "extend");
+static RAISE: LazyLock<Script> = script!("clock", "lib", "raise");
+static RELEASE: LazyLock<Script> = script!("quick_release", "clock", "lib", "release");
+static PEEK: LazyLock<Script> = script!("clock", "lib", "peek");
+static BOOTSTRAP: LazyLock<Script> = script!("bootstrap");
 
 #[async_trait]
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C> {
@@ -119,7 +141,9 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
         };
         let mut whole = NodeInfo::default();
         for info in infos {
-            let one = node_info(&text(&info).ok_or_else(unreadable)?)?;
+            let info = text(&info).ok_or_else(unreadable)?;
+            self.native.learn(&info);
+            let one = node_info(&info)?;
             whole.run_id = one.run_id;
             whole.unfit.extend(one.unfit);
             whole.unfit_for_quorum.extend(one.unfit_for_quorum);
@@ -128,37 +152,39 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
     }
 
     async fn acquire(&self, claim: &Claim) -> Result<Vote, Fault> {
-        let mut keys = keys_of(claim);
-        if claim.quarantine().is_some() {
-            keys.push(claim.epoch_key().to_owned());
-        }
-        let args = |cold| {
-            let flags = [u128::from(cold), u128::from(self.durable)];
-            let times = [claim.ttl(), KEEP_COUNTERS, claim.intent(), claim.quarantine().unwrap_or_default()];
-            let numbers = times.iter().map(Duration::as_millis).chain(flags).map(|n| n.to_string());
-            with_limits(claim, std::iter::once(claim.id().to_owned()).chain(numbers))
-        };
-        vote(&self.run(&ACQUIRE, &keys, args).await?)
+        let reply = self.run(&ACQUIRE, claim.voting_keys(), |call, cold| {
+            let came = match (cold, self.durable) {
+                (false, _) => "warm",
+                (true, false) => "cold",
+                (true, true) => "durable",
+            };
+            call.arg(claim.id()).arg(millis(claim.ttl())).arg(millis(claim.intent()));
+            call.arg(millis(claim.quarantine().unwrap_or_default())).arg(came).arg(limits(claim));
+        });
+        vote(&reply.await?)
     }
 
     async fn enqueue(&self, claim: &Claim, place: &Place) -> Result<Vote, Fault> {
-        let args = |_| {
-            let head = [claim.id().to_owned(), millis(claim.ttl()), millis(KEEP_COUNTERS)];
-            let queue = [place.priority.to_string(), millis(place.patience), millis(place.claim)];
-            let back = [place.channel.clone(), place.score.clone().unwrap_or_default()];
-            with_limits(claim, head.into_iter().chain(queue).chain(back))
-        };
-        vote(&self.run(&ENQUEUE, &keys_of(claim), args).await?)
+        let reply = self.run(&ENQUEUE, claim.keys(), |call, _| {
+            call.arg(claim.id()).arg(millis(claim.ttl())).arg(place.score.as_deref().unwrap_or_default());
+            call.arg(limits(claim)).arg(place.priority).arg(millis(place.patience)).arg(millis(place.claim));
+            call.arg(&place.channel);
+        });
+        vote(&reply.await?)
     }
 
     async fn extend(&self, claim: &Claim, ttl: Duration) -> Result<Standing, Fault> {
-        let args = |_| with_limits(claim, [claim.id().to_owned(), millis(ttl)]);
-        standing(&self.run(&EXTEND, &keys_of(claim), args).await?)
+        let reply = self.run(&EXTEND, claim.keys(), |call, _| {
+            call.arg(claim.id()).arg(millis(ttl)).arg(limits(claim));
+        });
+        standing(&reply.await?)
     }
 
     async fn raise(&self, claim: &Claim, token: u64) -> Result<Option<u64>, Fault> {
-        let args = |_| with_limits(claim, [claim.id().to_owned(), token.to_string(), millis(KEEP_COUNTERS)]);
-        let reply = text(&self.run(&RAISE, &keys_of(claim), args).await?).ok_or_else(unreadable)?;
+        let reply = self.run(&RAISE, claim.keys(), |call, _| {
+            call.arg(claim.id()).arg(token).arg(limits(claim));
+        });
+        let reply = text(&reply.await?).ok_or_else(unreadable)?;
         if reply.is_empty() {
             return Ok(None);
         }
@@ -166,18 +192,26 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
     }
 
     async fn release(&self, claim: &Claim, burial: Option<Duration>) -> Result<Standing, Fault> {
-        let args = |_| with_limits(claim, [claim.id().to_owned(), millis(burial.unwrap_or_default())]);
-        standing(&self.run(&RELEASE, &keys_of(claim), args).await?)
+        if burial.is_none() && self.release_natively(claim).await? {
+            return Ok(Standing::Held);
+        }
+        let reply = self.run(&RELEASE, claim.keys(), |call, _| {
+            call.arg(claim.id()).arg(millis(burial.unwrap_or_default())).arg(limits(claim));
+        });
+        standing(&reply.await?)
     }
 
     async fn peek(&self, claim: &Claim) -> Result<Vec<(String, Duration)>, Fault> {
-        let reply = self.run(&PEEK, &keys_of(claim), |_| with_limits(claim, [])).await?;
+        let limit = |call: &mut Cmd, _| {
+            call.arg(limits(claim));
+        };
+        let reply = self.run(&PEEK, claim.keys(), limit).await?;
         let pairs = items(&reply).ok_or_else(unreadable)?.chunks_exact(2);
         pairs.map(|pair| Ok((text(&pair[0]).ok_or_else(unreadable)?, span(&pair[1])?))).collect()
     }
 
     async fn bootstrap(&self, epoch_key: &str) -> Result<(), Fault> {
-        self.run(&BOOTSTRAP, &[epoch_key.to_owned()], |_| Vec::new()).await.map(drop)
+        self.run(&BOOTSTRAP, &[epoch_key.to_owned()], |_, _| ()).await.map(drop)
     }
 }
 
@@ -188,18 +222,12 @@ impl<C> std::fmt::Debug for RedisNode<C> {
     }
 }
 
-fn millis(span: Duration) -> String {
-    span.as_millis().to_string()
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn with_limits(claim: &Claim, head: impl IntoIterator<Item = String>) -> Args {
-    head.into_iter().chain(claim.resources().iter().map(|r| r.mode().limit().to_string())).collect()
-}
-
-fn keys_of(claim: &Claim) -> Vec<String> {
-    let roles = ["w", "r", "i", "c", "q", "b", "m"];
-    let each = claim.resources().iter().flat_map(|r| roles.map(|role| r.key(role)));
-    std::iter::once(claim.tombstone()).chain(each).collect()
+fn limits(claim: &Claim) -> Vec<i64> {
+    claim.resources().iter().map(|resource| resource.mode().limit()).collect()
 }
 
 fn unreadable() -> Fault {
@@ -231,11 +259,13 @@ fn span(value: &Value) -> Result<Duration, Fault> {
 }
 
 fn vote(reply: &Value) -> Result<Vote, Fault> {
+    if let Value::Int(token) = reply {
+        return u64::try_from(*token).map(|token| Vote::Granted { token }).map_err(|_| unreadable());
+    }
     let items = items(reply).ok_or_else(unreadable)?;
     let word = |i: usize| items.get(i).and_then(text).ok_or_else(unreadable);
     let time = |i: usize| items.get(i).ok_or_else(unreadable).and_then(span);
     Ok(match word(0)?.as_str() {
-        "granted" => Vote::Granted { token: word(1)?.parse().map_err(|_| unreadable())? },
         "held" => Vote::Held { holder: word(1)?, remaining: time(2)? },
         "waiting" => Vote::Waiting { holder: word(1)?, remaining: time(2)?, score: word(3)? },
         "quarantined" => Vote::Quarantined { remaining: time(1)? },
@@ -267,9 +297,7 @@ fn fault_of(error: RedisError) -> Fault {
 }
 
 fn node_info(info: &str) -> Result<NodeInfo, Fault> {
-    let field = |name: &str| {
-        info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
-    };
+    let field = |name: &str| field(info, name);
     let run_id = field("run_id").to_owned();
     if run_id.is_empty() {
         return Err(unreadable());
@@ -292,6 +320,6 @@ fn node_info(info: &str) -> Result<NodeInfo, Fault> {
 }
 
 /// Older servers keep the script cache over a restart, by which a restart is known here.
-fn is_old(version: &str) -> bool {
-    version.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_none_or(|major| major < 7)
+fn is_old(text: &str) -> bool {
+    version(text).is_none_or(|version| version < (7, 0))
 }

@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     Claim, Fault, LockNode, Operation, Standing,
-    hold::Mark,
+    hold::{Mark, arrived},
     members::{Answers, Members},
 };
 
@@ -49,7 +49,7 @@ pub(crate) struct Job {
     pub(crate) tasks: Vec<Task>,
     pub(crate) timeout: Duration,
     /// Requests that were sent already and are not waited for elsewhere.
-    pub(crate) under_way: Answers<Standing>,
+    pub(crate) under_way: Option<Answers<Standing>>,
     pub(crate) done: Option<oneshot::Sender<()>>,
 }
 
@@ -120,11 +120,10 @@ async fn run(members: Arc<Members>, mut inbox: mpsc::UnboundedReceiver<Message>)
 }
 
 async fn carry_out(members: Arc<Members>, mut job: Job) {
-    let mut answers = std::mem::take(&mut job.under_way);
     for attempt in 1..=TRIES {
-        while let Some((index, answer)) = answers.next().await {
-            if answer.is_ok() {
-                job.tasks[index] = Task::Skip;
+        if let Some(mut answers) = job.under_way.take() {
+            while let Some((index, answer)) = answers.next().await {
+                job.note(index, &answer);
             }
         }
         if job.is_done() || attempt == TRIES {
@@ -136,8 +135,8 @@ async fn carry_out(members: Arc<Members>, mut job: Job) {
             tokio::time::sleep(pause).await;
         }
         let question = release_on(Arc::clone(&job.claim), job.tasks.clone());
-        answers =
-            members.ask(Operation::Release, job.timeout, |index| job.tasks[index] != Task::Skip, question);
+        let open = |index: usize| job.tasks[index] != Task::Skip;
+        job.under_way = Some(members.ask(Operation::Release, job.timeout, open, question));
     }
     if let Some(done) = job.done {
         let _ = done.send(());
@@ -145,7 +144,19 @@ async fn carry_out(members: Arc<Members>, mut job: Job) {
 }
 
 impl Job {
-    fn is_done(&self) -> bool {
+    /// Takes in the answers that are there already.
+    pub(crate) fn settle(&mut self) {
+        let came = self.under_way.as_mut().map(arrived);
+        came.into_iter().flatten().for_each(|(index, answer)| self.note(index, &answer));
+    }
+
+    fn note(&mut self, index: usize, answer: &Result<Standing, Fault>) {
+        if answer.is_ok() {
+            self.tasks[index] = Task::Skip;
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
         self.tasks.iter().all(|task| *task == Task::Skip)
     }
 }

@@ -1,6 +1,9 @@
 //! Prolonging a lock, and the task of a guard that does it and watches the deadline.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use rand::RngExt;
@@ -86,6 +89,19 @@ async fn top_up(core: &Arc<Core>, claim: Arc<Claim>, ballots: &Ballots, ttl: Dur
     }
 }
 
+/// The way to end the task of a guard, begun or not.
+#[derive(Default)]
+pub(crate) struct Kept(Arc<OnceLock<AbortHandle>>);
+
+impl Kept {
+    /// Ends the task at the await it stands at. The lease has to be over: by that a task begins nothing anew.
+    pub(crate) fn end(&self) {
+        if let Some(task) = self.0.get() {
+            task.abort();
+        }
+    }
+}
+
 /// The task of a guard: renews, and reports the loss at the deadline. It holds nothing: the guard ends it.
 pub(crate) struct Keeper {
     core: Arc<Core>,
@@ -106,11 +122,23 @@ impl Keeper {
         }
     }
 
-    pub(crate) fn spawn(self) -> AbortHandle {
-        tokio::spawn(self.run()).abort_handle()
+    /// Starts the task in a moment, if the lock is still held then.
+    pub(crate) fn start(self) -> Kept {
+        let kept = Kept::default();
+        let (core, task) = (Arc::clone(&self.core), Arc::clone(&kept.0));
+        core.later.put_off(move || {
+            if !self.lease.is_over() {
+                let _ = task.set(tokio::spawn(self.run()).abort_handle());
+            }
+        });
+        kept
     }
 
     async fn run(self) {
+        tokio::join!(self.ballots.await_stragglers(), self.keep());
+    }
+
+    async fn keep(&self) {
         tokio::select! {
             () = self.lease.run_out() => {}
             () = self.renew() => {}
@@ -125,7 +153,7 @@ impl Keeper {
     /// runs out.
     async fn renew(&self) {
         let third = self.claim.ttl / 3;
-        let mut pause = third;
+        let mut pause = third.saturating_sub(self.lease.held_for());
         loop {
             let budget = self.max_hold.saturating_sub(self.lease.held_for());
             if budget <= pause {

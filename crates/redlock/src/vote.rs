@@ -68,7 +68,7 @@ async fn count(hold: &Hold, tally: &mut Tally<'_>, until: Moment) -> Result<u64,
     if tally.granted() < core.members.quorum.majority() {
         return Err(tally.refused_as());
     }
-    hold.await_stragglers(answers);
+    hold.ballots.leave_stragglers(answers);
     let token = agree(hold, tally, timeout, until).await?;
     // The last thing before the lock counts as held is a look at the clock: the process may have stood still
     // since the answers came in.

@@ -63,6 +63,13 @@ pub(crate) fn in_codec(cause: state_codec::Error) -> StateError {
     StateError::new(kind, format!("{advice}: {}", cause.context())).with_source(cause)
 }
 
+/// The contract's error for `cause`, which keeps the typed value under `key` from being written or read.
+#[cfg(feature = "typed")]
+pub(crate) fn in_typed(key: &[u8], cause: state_codec::Error) -> StateError {
+    let (kind, advice) = judge_codec(cause.kind());
+    StateError::new(kind, format!("{advice}, {}", state_core::KeyDigest::of(key))).with_source(cause)
+}
+
 /// The contract's error for `cause`, a failure of the dictionary store.
 #[cfg(feature = "codec")]
 pub(crate) fn in_dictionary_store(context: &str, cause: state_codec::DictionaryStoreError) -> StateError {

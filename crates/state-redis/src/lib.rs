@@ -31,6 +31,9 @@ mod records;
 mod scan;
 mod script;
 
+#[cfg(feature = "typed")]
+mod typed;
+
 #[cfg(feature = "codec")]
 mod dictionaries;
 #[cfg(feature = "codec")]
@@ -68,10 +71,15 @@ pub use crate::mode::RedisMode;
 pub use crate::once::{MAX_ID_LEN, Once};
 pub use crate::open::open;
 pub use crate::operation::Idempotency;
+#[cfg(feature = "typed")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
+pub use crate::typed::{Migration, Typed};
 pub use crate::report::{BackendHealth, Layer, LayerHealth};
 
 /// The backend under the name of the original design.
 pub use crate::backend::RedisBackend as EnterpriseRedisBackend;
+/// The backend under the name of the original's first one, which code that moves over still uses.
+pub use crate::backend::RedisBackend as RedisStateBackend;
 /// Its settings under the name of the original design.
 pub use crate::config::RedisConfig as EnterpriseRedisConfig;
 
@@ -86,6 +94,11 @@ pub use state_core::{
 };
 #[cfg(feature = "metrics")]
 pub use state_metrics::{BackendStats, Instruments as RedisMetrics};
+
+/// Schema versions of typed records; the rest of the codec is [`state-codec`](https://docs.rs/state-codec).
+#[cfg(feature = "typed")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
+pub use state_codec::{NoPrevious, Versioned};
 
 /// The contract, with everything around it: `state-core`.
 pub use state_core as core;

@@ -2,6 +2,7 @@
 // Tests fail by panicking, and print their figures.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod access;
 mod addresses;
 mod answers;
 mod concern;

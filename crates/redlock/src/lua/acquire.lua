@@ -1,30 +1,48 @@
 -- Takes all resources for an attempt, or none of them. Repeating it with the same id is harmless.
 --
--- KEYS: tombstone, 7 per resource, epoch (only where ARGV[5] > 0)
--- ARGV: id, ttl ms, how long counters are kept ms, intent ms (0 = none), quarantine ms (0 = off),
---       1 when the script cache was found empty, 1 when the node keeps its data over a restart,
---       then one limit per resource
--- Reply: {'granted', token} | {'held', holder, ms} | {'quarantined', ms} | {'dead'}
+-- KEYS: tombstone, 7 per resource, epoch (only where ARGV[4] > 0)
+-- ARGV: id, ttl ms, intent ms (0 = none), quarantine ms (0 = off), how the caller came (below), then one limit
+--       per resource
+-- Reply: token | {'held', holder, ms} | {'quarantined', ms} | {'dead'}
+--
+-- How the caller came: 'warm', or 'cold' when the script cache was found empty; 'durable' for cold on a node that
+-- keeps its data over a restart.
 
-local id, ttl, keep, intent = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local span, cold, durable = tonumber(ARGV[5]), ARGV[6] == '1', ARGV[7] == '1'
-local list = resources(8)
+local id, ttl, intent, span = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local list = resources(6)
 
--- Milliseconds for which this node may not vote. The marker is '<run id> <votes from, ms>'; it has no
--- expiry, so a missing one means that the node lost its data. The script cache does not outlive the
+-- Milliseconds for which this node may not vote. The marker is 'open <run id>', or 'wait <run id> <votes from, ms>';
+-- it has no expiry, so a missing one means that the node lost its data. The script cache does not outlive the
 -- server, so the first caller after a restart arrives cold, and only then is the run id compared.
 local function quarantine(key)
-  local run, from = string.match(redis.call('GET', key) or '', '^(%w+) (%d+)$')
-  from = tonumber(from)
-  if from and not cold and from <= now then
-    return 0
+  local run, from = string.match(redis.call('GET', key) or '', '^%a+ (%w+) ?(%d*)$')
+  from = tonumber(from) or 0
+  if not run or ARGV[5] ~= 'warm' then
+    local current = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+    if not run or (run ~= current and ARGV[5] ~= 'durable') then
+      from = now + span
+    end
+    run = current
   end
-  local current = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-  if not from or (run ~= current and not durable) or from - now > span then
-    from = now + span
+  from = math.min(from, now + span)
+  local voting = from <= now
+  redis.call('SET', key, voting and 'open ' .. run or string.format('wait %s %.0f', run, from))
+  return voting and 0 or from - now
+end
+
+-- The next token of several resources is above the counters of all of them.
+local function mint()
+  if #list == 1 then
+    return next_token(list[1].counter)
   end
-  redis.call('SET', key, string.format('%s %.0f', current, from))
-  return math.max(0, from - now)
+  local token = second * 1000000
+  for _, r in ipairs(list) do
+    token = math.max(token, 1 + tonumber(redis.call('GET', r.counter) or 0))
+  end
+  for _, r in ipairs(list) do
+    redis.call('SET', r.counter, string.format('%.0f', token), 'PX', 86400000)
+  end
+  return token
 end
 
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -57,4 +75,4 @@ end
 for _, r in ipairs(list) do
   take(r, id, ttl)
 end
-return { 'granted', mint(list, keep) }
+return mint()

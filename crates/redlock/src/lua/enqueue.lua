@@ -2,17 +2,18 @@
 -- confirmation of a hand-off. Only for a single authority, where there is one queue.
 --
 -- KEYS: tombstone, 7 of the resource
--- ARGV: id, ttl ms, how long counters are kept ms, priority (higher goes first), ms until a silent waiter
---       counts as dead, claim ms, channel ('' = none), place (score given earlier, '' = none), limit
--- Reply: {'granted', token} | {'waiting', holder, ms, place} | {'dead'}
+-- ARGV: id, ttl ms, place (score given earlier, '' = none), limit, priority (higher goes first), ms until a
+--       silent waiter counts as dead, claim ms, channel ('' = none)
+-- Reply: token | {'waiting', holder, ms, place} | {'dead'}
 
-local id, ttl, keep, priority = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local patience, claim, channel, place = tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8]
-local r = resources(9)[1]
+local id, ttl, place, priority = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[5])
+local patience, claim, channel = tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local r = resource(1)
+r.limit = tonumber(ARGV[4])
 
 local function granted()
   take(r, id, ttl)
-  return { 'granted', mint({ r }, keep) }
+  return next_token(r.counter)
 end
 
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -28,7 +29,10 @@ if redis.call('EXISTS', r.queue) == 0 and not blocked(r, id) then
   return granted()
 end
 
-if not redis.call('ZSCORE', r.queue, id) then
+local score = redis.call('ZSCORE', r.queue, id)
+if score then
+  place = string.format('%.0f', tonumber(score))
+else
   -- The arrival number lives as long as the queue; 2^40 of them fit under one step of priority.
   if place == '' then
     local arrival = redis.call('HINCRBY', r.meta, '#', 1)
@@ -41,10 +45,11 @@ redis.call('ZADD', r.beats, now + patience, id)
 for _, key in ipairs({ r.queue, r.beats, r.meta }) do
   redis.call('PEXPIRE', key, patience * 4)
 end
-hand_off(r)
-if holds(r, id) then
-  return granted()
+if redis.call('EXISTS', r.writer) == 0 then
+  hand_off(r)
+  if holds(r, id) then
+    return granted()
+  end
 end
 local holder, left = blocked(r, id)
-place = redis.call('ZSCORE', r.queue, id)
-return { 'waiting', holder or '', left or 0, string.format('%.0f', tonumber(place)) }
+return { 'waiting', holder or '', left or 0, place }

@@ -1,12 +1,8 @@
--- Shared by every script: it stands in front of each of them in the text that is sent.
+-- Shared by every script: in the text that is sent it follows clock.lua and the script's common case.
 --
 -- KEYS[1] is the tombstone of the attempt; after it come seven keys for each resource, in the order of
 -- `resource` below; a script that votes has the epoch marker as its last key. All time is the server's.
 -- A resource's limit says how it is held: 0 = exclusively, -1 = shared, k > 0 = one of k permits.
-
-local clock = redis.call('TIME')
-local seconds = tonumber(clock[1])
-local now = seconds * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
 local function resource(index)
   local k = 2 + (index - 1) * 7
@@ -81,24 +77,6 @@ local function take(r, id, ttl)
   end
 end
 
--- The next token of these resources: one more than the highest counter, and never below the clock's
--- whole second, so that a counter that was lost does not go backwards. '%.0f' because Lua prints large
--- numbers in exponent form.
-local function mint(list, keep)
-  local token = seconds * 1000000
-  for _, r in ipairs(list) do
-    local last = tonumber(redis.call('GET', r.counter) or 0)
-    if last >= token then
-      token = last + 1
-    end
-  end
-  local text = string.format('%.0f', token)
-  for _, r in ipairs(list) do
-    redis.call('SET', r.counter, text, 'PX', keep)
-  end
-  return text
-end
-
 -- Takes a waiter out of the queue. The arrival numbers in the hash end with the queue.
 local function forget(r, id)
   redis.call('ZREM', r.queue, id)
@@ -141,5 +119,8 @@ local function hand_off(r)
       end
     end
     forget(r, head)
+    if limit == '0' then
+      return -- nobody fits in beside it
+    end
   end
 end

@@ -2,11 +2,11 @@
 -- is above the token where this node has given a higher one meanwhile.
 --
 -- KEYS: tombstone, 7 per resource
--- ARGV: id, token, how long counters are kept ms, then one limit per resource
+-- ARGV: id, token, then one limit per resource
 -- Reply: the counter, or '' when the hold is not this attempt's
 
-local id, token, keep = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local list = resources(4)
+local id, token = ARGV[1], tonumber(ARGV[2])
+local list = resources(3)
 for _, r in ipairs(list) do
   if not holds(r, id) then
     return ''
@@ -15,6 +15,6 @@ for _, r in ipairs(list) do
 end
 local text = string.format('%.0f', token)
 for _, r in ipairs(list) do
-  redis.call('SET', r.counter, text, 'PX', keep)
+  redis.call('SET', r.counter, text, 'PX', 86400000)
 end
 return text

@@ -24,7 +24,9 @@ if burial > 0 then
 end
 for _, r in ipairs(list) do
   if redis.call('EXISTS', r.queue) == 1 then
-    dequeue(r, id)
+    if answer ~= 'held' then
+      dequeue(r, id)
+    end
     purge(r)
     hand_off(r)
   end

@@ -1,0 +1,108 @@
+//! Work that is put off for a moment, because most of it turns out to be unnecessary: a lock that is released soon
+//! needs no task of its own, and the last answers come in by themselves.
+//!
+//! Starting a task for each lock wakes another thread for each, which costs more than everything else that this
+//! process does for a lock.
+
+use std::{mem, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{
+    runtime::{Handle, Id},
+    sync::Notify,
+};
+
+/// Work is done within this time after it was put off.
+const MOMENT: Duration = Duration::from_millis(5);
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// One agenda for each runtime that uses the manager: what is put off in a runtime is done in it, and ends with it.
+#[derive(Default)]
+pub(crate) struct Later(Mutex<Vec<(Id, Arc<Agenda>)>>);
+
+/// What is to be done; `None` once nobody will.
+struct Agenda {
+    work: Mutex<Option<Vec<Work>>>,
+    some: Notify,
+}
+
+impl Later {
+    /// Does it in a moment; at once where there is no runtime.
+    pub(crate) fn put_off(&self, work: impl FnOnce() + Send + 'static) {
+        let Ok(runtime) = Handle::try_current() else { return work() };
+        let mut agendas = self.0.lock();
+        let here = agendas.iter().find(|(id, agenda)| *id == runtime.id() && agenda.work.lock().is_some());
+        let agenda = if let Some((_, agenda)) = here {
+            Arc::clone(agenda)
+        } else {
+            agendas.retain(|(_, agenda)| agenda.work.lock().is_some());
+            let agenda = Arc::new(Agenda { work: Mutex::new(Some(Vec::new())), some: Notify::new() });
+            agendas.push((runtime.id(), Arc::clone(&agenda)));
+            runtime.spawn(attend(Ending(Arc::clone(&agenda))));
+            agenda
+        };
+        drop(agendas);
+        agenda.add(Box::new(work));
+    }
+
+    /// Does at once whatever was put off.
+    pub(crate) fn hurry(&self) {
+        let agendas: Vec<_> = self.0.lock().iter().map(|(_, agenda)| Arc::clone(agenda)).collect();
+        agendas.iter().flat_map(|agenda| agenda.take().unwrap_or_default()).for_each(|work| work());
+    }
+}
+
+impl Drop for Later {
+    fn drop(&mut self) {
+        for (_, agenda) in self.0.get_mut() {
+            let last = agenda.work.lock().take();
+            agenda.some.notify_one();
+            last.into_iter().flatten().for_each(|work| work());
+        }
+    }
+}
+
+impl Agenda {
+    fn add(&self, new: Work) {
+        let mut work = self.work.lock();
+        if let Some(work) = &mut *work {
+            work.push(new);
+            if work.len() == 1 {
+                self.some.notify_one();
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Vec<Work>> {
+        self.work.lock().as_mut().map(mem::take)
+    }
+
+    /// `None` once nobody adds anything.
+    fn is_empty(&self) -> Option<bool> {
+        self.work.lock().as_ref().map(Vec::is_empty)
+    }
+}
+
+/// Closes the agenda when its task ends, however it does, so that nothing is added that would never be done.
+struct Ending(Arc<Agenda>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // What is left may hold the manager that this agenda belongs to: it is dropped after the lock is.
+        let left = self.0.work.lock().take();
+        drop(left);
+    }
+}
+
+async fn attend(agenda: Ending) {
+    let agenda = &agenda.0;
+    while let Some(idle) = agenda.is_empty() {
+        if idle {
+            agenda.some.notified().await;
+            continue;
+        }
+        tokio::time::sleep(MOMENT).await;
+        agenda.take().into_iter().flatten().for_each(|work| work());
+    }
+}
