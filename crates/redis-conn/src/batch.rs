@@ -59,6 +59,11 @@ impl Batcher {
         Some(Self { link: Arc::clone(link), threshold, reads, writes, loops })
     }
 
+    /// Ends the loops, and with them the queues: whoever waits in one is told.
+    pub(crate) fn stop(&self) {
+        self.loops.iter().for_each(AbortHandle::abort);
+    }
+
     /// Whether enough is in flight for batches to pay.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
@@ -104,7 +109,7 @@ pub(crate) async fn join<T>(
 
 impl Drop for Batcher {
     fn drop(&mut self) {
-        self.loops.iter().for_each(AbortHandle::abort);
+        self.stop();
     }
 }
 

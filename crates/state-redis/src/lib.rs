@@ -71,10 +71,10 @@ pub use crate::mode::RedisMode;
 pub use crate::once::{MAX_ID_LEN, Once};
 pub use crate::open::open;
 pub use crate::operation::Idempotency;
+pub use crate::report::{BackendHealth, Layer, LayerHealth};
 #[cfg(feature = "typed")]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
 pub use crate::typed::{Migration, Typed};
-pub use crate::report::{BackendHealth, Layer, LayerHealth};
 
 /// The backend under the name of the original design.
 pub use crate::backend::RedisBackend as EnterpriseRedisBackend;

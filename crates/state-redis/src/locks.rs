@@ -8,7 +8,7 @@ use futures_util::stream::{self, BoxStream};
 use redis_conn::{Conn, Notice, ReadFrom, Servers, WriteConcern};
 use redlock::{Guard, LockConfig, LockManager, LockOptions, RedisNode, Renewal, Subscriber};
 use state_core::{ErrorKind, StateError, StateResult};
-use tokio::sync::OnceCell;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use crate::backend::RedisBackend;
@@ -21,7 +21,23 @@ use crate::{error, validate};
 pub(crate) struct Locks {
     config: RedisConfig,
     instruments: Instruments,
-    open: OnceCell<Open>,
+    state: RwLock<State>,
+}
+
+enum State {
+    Unused,
+    Open(Open),
+    Closed,
+}
+
+impl State {
+    fn manager(&self) -> Option<StateResult<LockManager>> {
+        match self {
+            Self::Unused => None,
+            Self::Open(open) => Some(Ok(open.manager.clone())),
+            Self::Closed => Some(Err(StateError::new(ErrorKind::Closed, "lock: the backend was closed"))),
+        }
+    }
 }
 
 struct Open {
@@ -61,7 +77,7 @@ impl RedisBackend {
     /// # Errors
     /// `Unavailable` when the servers that grant locks cannot be reached; `InvalidConfig` when they cannot grant any.
     pub async fn locks(&self) -> StateResult<LockManager> {
-        self.inner.locks.manager().await.cloned()
+        self.inner.locks.manager().await
     }
 
     async fn take_lock(&self, resource: &str, ttl: Duration, wait: Duration) -> StateResult<Guard> {
@@ -73,16 +89,28 @@ impl RedisBackend {
 
 impl Locks {
     pub(crate) fn new(config: &RedisConfig, instruments: &Instruments) -> Self {
-        Self { config: config.clone(), instruments: instruments.clone(), open: OnceCell::new() }
+        let state = RwLock::new(State::Unused);
+        Self { config: config.clone(), instruments: instruments.clone(), state }
     }
 
-    async fn manager(&self) -> StateResult<&LockManager> {
-        Ok(&self.open.get_or_try_init(|| self.open()).await?.manager)
+    async fn manager(&self) -> StateResult<LockManager> {
+        if let Some(known) = self.state.read().await.manager() {
+            return known;
+        }
+        let mut state = self.state.write().await;
+        if let Some(known) = state.manager() {
+            return known;
+        }
+        let open = self.open().await?;
+        let manager = open.manager.clone();
+        *state = State::Open(open);
+        Ok(manager)
     }
 
     /// Releases what dropped guards left to release, and closes the connections.
     pub(crate) async fn close(&self) {
-        let Some(open) = self.open.get() else { return };
+        let state = std::mem::replace(&mut *self.state.write().await, State::Closed);
+        let State::Open(open) = state else { return };
         open.manager.shutdown().await;
         for conn in &open.conns {
             conn.close().await;
@@ -91,8 +119,11 @@ impl Locks {
 
     /// The health of each server that grants locks, once they are connected to.
     pub(crate) fn health(&self) -> Vec<redis_conn::Health> {
-        let conns = self.open.get().map_or(&[][..], |open| &open.conns);
-        conns.iter().map(|conn| conn.health().borrow().clone()).collect()
+        match self.state.try_read().as_deref() {
+            Ok(State::Open(open)) => open.conns.iter().map(|conn| conn.health().borrow().clone()).collect(),
+            // Not in use, or only just connecting.
+            _ => Vec::new(),
+        }
     }
 
     async fn open(&self) -> StateResult<Open> {

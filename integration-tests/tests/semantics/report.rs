@@ -8,7 +8,7 @@ use state_metrics::{Exporter, ExporterConfig, Naming, Prometheus};
 use state_redis::{BackendHealth, HealthStatus, Layer, RedisBackend};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{backend, on};
+use crate::support::{THREADS, backend, on};
 
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -54,6 +54,15 @@ async fn a_cluster_that_lost_a_node_is_degraded() {
     let health = becomes(&backend, HealthStatus::Degraded).await;
     assert!(health.reasons().contains(&lost.address()), "{health}");
     cluster.successor_of(lost, 0).await;
+    // The first key that is sent to where the slots were teaches the new topology.
+    eventually("the successor serves", WITHIN, async || {
+        let key = integration_tests::tag_for(0);
+        backend
+            .command(redis::cmd("GET").arg(key), state_redis::Idempotency::Safe)
+            .await
+            .map_err(|e| e.to_string())
+    })
+    .await;
     becomes(&backend, HealthStatus::Healthy).await;
 }
 
@@ -129,6 +138,7 @@ async fn servers_of_locks_are_a_layer_once_locks_are_used() {
 
 #[tokio::test]
 async fn gauges_of_the_pool_are_right_at_every_scrape() {
+    let _alone = THREADS.lock().await;
     let server = Server::start().await;
     let backend =
         backend(on(server.url()).enable_metrics(true).pool_config(2, 5, Duration::from_secs(1))).await;

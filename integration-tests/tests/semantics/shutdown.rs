@@ -5,12 +5,8 @@ use std::time::Duration;
 use integration_tests::{Cluster, SentinelGroup, Server, eventually};
 use state_redis::{ErrorKind, RedisBackend, RedisConfigBuilder, StateBackend};
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
 
-use crate::support::{backend, on};
-
-/// Tests that count the threads of the process go one after the other.
-static THREADS: Mutex<()> = Mutex::const_new(());
+use crate::support::{THREADS, backend, on};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
