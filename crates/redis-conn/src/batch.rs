@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use redis::{Cmd, Pipeline, Value};
-use tokio::task::JoinSet;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::error::Result;
@@ -29,7 +29,7 @@ pub(crate) struct Batcher {
     reads: Arc<Queue<Vec<u8>>>,
     writes: Arc<Queue<Cmd>>,
     /// The loops; they end with it.
-    _tasks: JoinSet<()>,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Batcher {
@@ -39,16 +39,24 @@ impl Batcher {
         let threshold = settings.threshold?;
         let in_flight = link.setup.config.max_in_flight;
         let (reads, writes) = (Arc::new(Queue::new(in_flight)), Arc::new(Queue::new(in_flight)));
-        let mut tasks = JoinSet::new();
+        let mut tasks = Vec::new();
         for _ in 0..settings.concurrency {
-            tasks.spawn(read_loop(Arc::clone(link), Arc::clone(&reads)));
-            tasks.spawn(write_loop(Arc::clone(link), Arc::clone(&writes)));
+            tasks.push(tokio::spawn(read_loop(Arc::clone(link), Arc::clone(&reads))).abort_handle());
+            tasks.push(tokio::spawn(write_loop(Arc::clone(link), Arc::clone(&writes))).abort_handle());
         }
         let (reading, writing) = (Arc::clone(&reads), Arc::clone(&writes));
-        tasks.spawn(async move {
+        let keeping = async move {
             tokio::join!(reading.keep_deadlines(), writing.keep_deadlines());
-        });
-        Some(Self { link: Arc::clone(link), threshold, reads, writes, _tasks: tasks })
+        };
+        tasks.push(tokio::spawn(keeping).abort_handle());
+        Some(Self { link: Arc::clone(link), threshold, reads, writes, tasks })
+    }
+
+    /// Ends the loops and closes the queues: whoever waits in one is told.
+    pub(crate) fn stop(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+        self.reads.close();
+        self.writes.close();
     }
 
     /// Whether enough is in flight for batches to pay.
@@ -79,6 +87,12 @@ pub(crate) async fn join<T>(
     link.check_up()?;
     let _share = link.charge(bytes, deadline).await?;
     queue.push(payload(), deadline).await
+}
+
+impl Drop for Batcher {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
 async fn read_loop(link: Arc<Link>, queue: Arc<Queue<Vec<u8>>>) {

@@ -162,7 +162,11 @@ impl Node {
 
     pub(crate) async fn close(&self) {
         self.pool.close();
+        self.setup.source.close();
         self.main.stop().await;
+        if let Some(batcher) = &self.batcher {
+            batcher.stop();
+        }
         if let Some(reader) = &self.reader {
             reader.stop().await;
         }

@@ -30,6 +30,7 @@ struct Waiting<T> {
     members: Vec<Member<T>>,
     /// No deadline of a member is before this; `None` is for ever.
     due: Option<Instant>,
+    is_closed: bool,
 }
 
 /// One operation. Dropped without an answer, it tells its caller that nobody will send it any more.
@@ -46,7 +47,7 @@ impl<T> Queue<T> {
     /// A queue for at most `max_wanted` operations whose callers still wait.
     pub(crate) fn new(max_wanted: usize) -> Self {
         Self {
-            waiting: Mutex::new(Waiting { members: Vec::new(), due: None }),
+            waiting: Mutex::new(Waiting { members: Vec::new(), due: None, is_closed: false }),
             filled: Notify::new(),
             sooner: Notify::new(),
             // Those whose callers have gone are cleared out in bulk, so that each costs little.
@@ -58,11 +59,16 @@ impl<T> Queue<T> {
     pub(crate) fn push(&self, payload: T, deadline: Instant) -> Answer {
         let slot = Arc::new(Slot::default());
         let answer = Answer(Arc::clone(&slot));
+        let member = Member { payload, deadline, slot };
         let mut waiting = self.waiting.lock();
+        if waiting.is_closed {
+            // Dropping it tells its caller.
+            return answer;
+        }
         if waiting.members.len() >= self.limit {
             waiting.members.retain(|member| !member.slot.is_over());
         }
-        waiting.members.push(Member { payload, deadline, slot });
+        waiting.members.push(member);
         let is_first = waiting.members.len() == 1;
         let is_sooner = waiting.due.is_none_or(|due| deadline < due);
         if is_sooner {
@@ -76,6 +82,13 @@ impl<T> Queue<T> {
             self.sooner.notify_one();
         }
         answer
+    }
+
+    /// Refuses operations from now on, and tells those that wait.
+    pub(crate) fn close(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.is_closed = true;
+        waiting.members.clear();
     }
 
     /// Waits for members, puts up to `limit` that may still be sent into `batch`, and says when the last of them

@@ -86,8 +86,9 @@ impl Committer {
     }
 
     pub(crate) async fn stop(&self) {
-        self.committing.abort();
         self.lane.stop().await;
+        self.committing.abort();
+        self.queue.close();
     }
 }
 

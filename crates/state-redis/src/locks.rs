@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream};
 use redis_conn::{Conn, Notice, ReadFrom, Servers, WriteConcern};
 use redlock::{Guard, LockConfig, LockManager, LockOptions, RedisNode, Renewal, Subscriber};
 use state_core::{ErrorKind, StateError, StateResult};
-use tokio::sync::OnceCell;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use crate::backend::RedisBackend;
@@ -23,7 +23,23 @@ use crate::{error, validate};
 pub(crate) struct Locks {
     config: RedisConfig,
     instruments: Instruments,
-    open: OnceCell<Open>,
+    state: RwLock<State>,
+}
+
+enum State {
+    Unused,
+    Open(Open),
+    Closed,
+}
+
+impl State {
+    fn manager(&self) -> Option<StateResult<LockManager>> {
+        match self {
+            Self::Unused => None,
+            Self::Open(open) => Some(Ok(open.manager.clone())),
+            Self::Closed => Some(Err(StateError::new(ErrorKind::Closed, "lock: the backend was closed"))),
+        }
+    }
 }
 
 struct Open {
@@ -68,7 +84,7 @@ impl RedisBackend {
     /// # Errors
     /// `Unavailable` when the servers that grant locks cannot be reached; `InvalidConfig` when they cannot grant any.
     pub async fn locks(&self) -> StateResult<LockManager> {
-        self.inner.locks.manager().await.cloned()
+        self.inner.locks.manager().await
     }
 
     async fn take_lock(&self, resource: &str, ttl: Duration, wait: Duration) -> StateResult<Guard> {
@@ -80,16 +96,28 @@ impl RedisBackend {
 
 impl Locks {
     pub(crate) fn new(config: &RedisConfig, instruments: &Instruments) -> Self {
-        Self { config: config.clone(), instruments: instruments.clone(), open: OnceCell::new() }
+        let state = RwLock::new(State::Unused);
+        Self { config: config.clone(), instruments: instruments.clone(), state }
     }
 
-    async fn manager(&self) -> StateResult<&LockManager> {
-        Ok(&self.open.get_or_try_init(|| self.open()).await?.manager)
+    async fn manager(&self) -> StateResult<LockManager> {
+        if let Some(known) = self.state.read().await.manager() {
+            return known;
+        }
+        let mut state = self.state.write().await;
+        if let Some(known) = state.manager() {
+            return known;
+        }
+        let open = self.open().await?;
+        let manager = open.manager.clone();
+        *state = State::Open(open);
+        Ok(manager)
     }
 
     /// Releases what dropped guards left to release, and closes the connections.
     pub(crate) async fn close(&self) {
-        let Some(open) = self.open.get() else { return };
+        let state = std::mem::replace(&mut *self.state.write().await, State::Closed);
+        let State::Open(open) = state else { return };
         open.manager.shutdown().await;
         match &open.conns {
             Conns::Single(conn) => conn.close().await,
@@ -100,10 +128,12 @@ impl Locks {
     /// The health of each server that grants locks, `None` for one that was never reached; none before the first lock.
     pub(crate) fn health(&self) -> Vec<Option<redis_conn::Health>> {
         let health = |conn: Conn| conn.health().borrow().clone();
-        match self.open.get().map(|open| &open.conns) {
-            None => Vec::new(),
-            Some(Conns::Single(conn)) => vec![Some(health(conn.clone()))],
-            Some(Conns::Quorum(conns)) => conns.iter().map(|conn| conn.made().map(health)).collect(),
+        let state = self.state.try_read();
+        // Not in use, or only just connecting.
+        let Ok(State::Open(open)) = state.as_deref() else { return Vec::new() };
+        match &open.conns {
+            Conns::Single(conn) => vec![Some(health(conn.clone()))],
+            Conns::Quorum(conns) => conns.iter().map(|conn| conn.made().map(health)).collect(),
         }
     }
 

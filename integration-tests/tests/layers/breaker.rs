@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::support::{MARGIN, backend, behind, calls, ms, on};
 
 fn state(backend: &RedisBackend) -> Vec<BreakerState> {
-    let health = backend.health().expect("one server");
+    let health = backend.health();
     health.breakers.iter().map(|(_, snapshot)| snapshot.state).collect()
 }
 
@@ -112,7 +112,7 @@ async fn without_a_breaker_every_call_is_tried() {
     for _ in 0..5 {
         assert_eq!(backend.get(b"k").await.unwrap_err().kind(), ErrorKind::Timeout);
     }
-    assert!(backend.health().unwrap().breakers.is_empty());
+    assert!(backend.health().breakers.is_empty());
 }
 
 #[tokio::test]
