@@ -6,7 +6,8 @@ use tokio::runtime::Handle;
 use crate::support::{backend, ms, on};
 
 async fn clients(server: &Server) -> u64 {
-    server.info("connected_clients").await.unwrap().unwrap().parse().unwrap()
+    let clients = server.info("connected_clients").await.expect("INFO").expect("a field of INFO");
+    clients.parse().expect("a number")
 }
 
 #[tokio::test]

@@ -64,7 +64,6 @@ impl Seen {
     fn assert_clean(&self) {
         let seen = String::from_utf8_lossy(&self.0.lock()).into_owned();
         assert!(seen.contains("connected") && seen.lines().count() > 200, "the logs were not captured");
-        println!("{} bytes of logs, errors and metrics searched", seen.len());
         // Byte arrays are shown as lists of numbers, too.
         let numbers = format!("{:?}", &SECRET[..8]);
         let numbers = numbers.trim_matches(['[', ']']);

@@ -67,7 +67,10 @@ async fn a_write_that_no_replica_confirms_says_so_and_is_not_repeated() {
     let group = SentinelConfig::default().with_replicas(1).start().await;
     let concern = WriteConcern::Wait { replicas: 1, timeout: ms(200) };
     let backend = backend(on(&group).write_concern(concern)).await;
-    backend.put(b"k", b"v").await.unwrap();
+    eventually("the replica confirms in time", ms(10_000), async || {
+        backend.put(b"k", b"v").await.map_err(|error| error.to_string())
+    })
+    .await;
     group.nodes()[1].freeze();
     let errors = [
         backend.put(b"k", b"w").await.map(drop).unwrap_err(),
@@ -95,7 +98,7 @@ async fn replicated(backend: &RedisBackend, group: &SentinelGroup, key: &str) {
         })
         .await;
     }
-    assert!(backend.contains(key.as_bytes()).await.unwrap());
+    assert!(backend.contains(key.as_bytes()).await.expect("EXISTS"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,5 +137,5 @@ async fn locks_follow_the_master() {
         guard.map(drop).ok_or_else(|| "held".to_owned())
     })
     .await;
-    assert!(!backend.put_if_absent(b"k", b"v", state_redis::Ttl::Default).await.is_err());
+    backend.put_if_absent(b"k", b"v", state_redis::Ttl::Default).await.expect("data follow it too");
 }

@@ -56,8 +56,9 @@ async fn dictionaries_go_to_the_store_that_is_given() {
     let settings = on(&server).compression(CompressionAlgorithm::ZSTD).compression_threshold(16);
     let settings = settings.dictionary(dictionary.clone());
     let writer = backend(settings.dictionary_store(Arc::clone(&store) as Arc<dyn DictionaryStore>)).await;
-    let value = br#"{"id":77777,"kind":"sample","n":544439}"#;
-    writer.put(b"k", value).await.unwrap();
+    // Long enough to be smaller in spite of its envelope.
+    let value = samples[100..120].concat().into_bytes();
+    writer.put(b"k", &value).await.unwrap();
     let keys: Vec<String> = server.command(redis::cmd("KEYS").arg("*")).await;
     assert_eq!(keys, ["state:d|k"], "no dictionary on the server");
     assert!(store.load(dictionary.id()).await.unwrap().is_some());
