@@ -181,9 +181,10 @@ pub(crate) fn from_lock(cause: redlock::Error) -> StateError {
     let (kind, advice) = match cause.kind() {
         LockKind::Held => (ErrorKind::LockHeld, "others hold the lock"),
         LockKind::Unavailable => (ErrorKind::Unavailable, "too few servers answered to decide on the lock"),
-        LockKind::Quarantined => {
-            (ErrorKind::Unavailable, "too few servers may grant locks, having restarted lately")
-        }
+        LockKind::Quarantined => (
+            ErrorKind::Unavailable,
+            "too few servers may grant locks yet, being new or restarted lately; see LockManager::bootstrap",
+        ),
         LockKind::TooLate => (ErrorKind::Timeout, "the servers agreed too late; use a longer TTL"),
         LockKind::Lost => (ErrorKind::LockLost, "the lock is not held any more"),
         LockKind::InvalidInput => (ErrorKind::InvalidInput, "an argument is out of range"),

@@ -5,14 +5,25 @@
 mod backend;
 mod contract;
 mod inherent;
+mod names;
 mod once;
 mod open;
 mod report;
 
 mod builder;
 mod config;
+#[cfg(feature = "serde")]
+mod env;
+#[cfg(feature = "serde")]
+mod file;
 mod format;
 mod mode;
+#[cfg(feature = "serde")]
+mod reference;
+#[cfg(feature = "serde")]
+mod settings;
+#[cfg(feature = "serde")]
+mod text;
 mod validate;
 
 mod exec;
@@ -60,6 +71,8 @@ mod instruments;
 mod observe;
 
 #[cfg(feature = "locks")]
+mod late;
+#[cfg(feature = "locks")]
 mod locks;
 
 pub use crate::backend::RedisBackend;
@@ -68,20 +81,14 @@ pub use crate::config::RedisConfig;
 pub use crate::format::SerializationFormat;
 pub use crate::keyspace::Layout;
 pub use crate::mode::RedisMode;
+pub use crate::names::{EnterpriseRedisBackend, EnterpriseRedisConfig, RedisStateBackend};
 pub use crate::once::{MAX_ID_LEN, Once};
 pub use crate::open::open;
 pub use crate::operation::Idempotency;
+pub use crate::report::{BackendHealth, Layer, LayerHealth};
 #[cfg(feature = "typed")]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
 pub use crate::typed::{Migration, Typed};
-pub use crate::report::{BackendHealth, Layer, LayerHealth};
-
-/// The backend under the name of the original design.
-pub use crate::backend::RedisBackend as EnterpriseRedisBackend;
-/// The backend under the name of the original's first one, which code that moves over still uses.
-pub use crate::backend::RedisBackend as RedisStateBackend;
-/// Its settings under the name of the original design.
-pub use crate::config::RedisConfig as EnterpriseRedisConfig;
 
 pub use redis_conn::{Credentials, HealthStatus, ReadFrom, WriteConcern};
 #[cfg(feature = "locks")]
