@@ -37,6 +37,7 @@ mod batch;
 mod clear;
 mod health;
 mod keyspace;
+mod mget;
 mod put;
 mod records;
 mod scan;
