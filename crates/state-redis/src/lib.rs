@@ -26,6 +26,16 @@ mod settings;
 mod text;
 mod validate;
 
+#[cfg(all(
+    test,
+    feature = "codec",
+    feature = "encrypt",
+    feature = "resilience",
+    feature = "metrics",
+    feature = "locks"
+))]
+mod covered;
+
 mod exec;
 mod operation;
 

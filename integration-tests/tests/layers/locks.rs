@@ -129,8 +129,8 @@ async fn a_quorum_grants_locks_with_a_minority_down_even_from_the_first() {
     let backend = quorum(&own, &nodes).await;
     // Servers that have just started abstain until their quarantine is over, unless told that nobody held a lock.
     let locks = backend.locks().await.expect("two of three are there");
-    let partly = locks.bootstrap().await.expect_err("one of three does not answer");
-    assert_eq!(partly.verdicts().len(), 1, "the other two may vote: {partly:?}");
+    let error = locks.bootstrap().await.expect_err("one of three cannot be told");
+    assert_eq!(error.verdicts().len(), 1, "{error:?}");
     let guard = backend.acquire_lock("job", TTL).await.expect("two of three grant it");
     assert!(backend.try_acquire_lock("job", TTL).await.unwrap().is_none());
     let keys: Vec<String> = own.command(redis::cmd("KEYS").arg("*")).await;

@@ -20,4 +20,6 @@ mod secrets;
 mod sentinel;
 // What is left behind: tasks, connections.
 mod leaks;
+// Each field of the settings has an effect.
+mod settings;
 mod support;
