@@ -73,10 +73,10 @@ pub use crate::names::{EnterpriseRedisBackend, EnterpriseRedisConfig, RedisState
 pub use crate::once::{MAX_ID_LEN, Once};
 pub use crate::open::open;
 pub use crate::operation::Idempotency;
+pub use crate::report::{BackendHealth, Layer, LayerHealth};
 #[cfg(feature = "typed")]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
 pub use crate::typed::{Migration, Typed};
-pub use crate::report::{BackendHealth, Layer, LayerHealth};
 
 pub use redis_conn::{Credentials, HealthStatus, ReadFrom, WriteConcern};
 #[cfg(feature = "locks")]
