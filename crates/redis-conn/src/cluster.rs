@@ -136,14 +136,12 @@ impl Topology for Cluster {
         })
     }
 
+    fn master_of(&self, key: &[u8]) -> Option<Arc<Node>> {
+        self.shards.view().master_of(slot_of(key)).cloned()
+    }
+
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
-        Box::pin(async move {
-            let slot = slot_of(key);
-            match self.directly(slot, async |node| node.get(key, deadline).await).await {
-                Some(outcome) => outcome,
-                None => self.find_and_read(slot, key, deadline).await,
-            }
-        })
+        Box::pin(self.find_and_read(slot_of(key), key, deadline))
     }
 
     fn set<'a>(
@@ -154,14 +152,9 @@ impl Topology for Cluster {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
-            let slot = slot_of(key);
-            if let Some(outcome) =
-                self.directly(slot, async |node| node.set(key, value, options, deadline).await).await
-            {
-                return outcome;
-            }
             let command = options.command(key, value);
-            reply::written(self.send_to(Some(slot), &command, self.delivery_of_writes(), deadline).await?)
+            let delivery = self.delivery_of_writes();
+            reply::written(self.send_to(Some(slot_of(key)), &command, delivery, deadline).await?)
         })
     }
 

@@ -148,11 +148,12 @@ pub struct KeepAlive {
 /// When typed operations ([`Conn::get`](crate::Conn::get), [`Conn::set`](crate::Conn::set)) share requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// Operations in flight from which on further ones are batched, `None` for never. Default: 24.
+    /// Operations in flight from which on further ones are batched, `None` for never. Default: 12.
     pub threshold: Option<usize>,
     /// Most operations in one batch. Default: 256.
     pub max_members: usize,
-    /// Batches of each sort (reads, writes) that may be unanswered at a time. Default: 2.
+    /// Batches of each sort (reads, writes) that may be unanswered at a time; an operation may wait for one of them
+    /// first, so over a slow network fewer of them mean longer waits. Default: 8.
     pub concurrency: usize,
     /// Values from this size on travel on a connection of their own, never in a batch. Default: 64 KiB.
     pub large_value: usize,
@@ -197,7 +198,7 @@ impl Default for KeepAlive {
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { threshold: Some(24), max_members: 256, concurrency: 2, large_value: 64 * 1024 }
+        Self { threshold: Some(12), max_members: 256, concurrency: 8, large_value: 64 * 1024 }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::cluster::Cluster;
 use crate::config::{Config, Servers};
 use crate::dedicated::Dedicated;
 use crate::endpoint::{EndpointSource, FixedEndpoint};
+use crate::errand::did_not_run;
 use crate::error::Result;
 use crate::events::{Events, State};
 use crate::guard::refuse_stateful;
@@ -95,10 +96,16 @@ impl Conn {
     /// # Errors
     /// `WrongType` when the key holds something else; otherwise as [`run`](Self::run).
     pub async fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {
-        match self.topology.single() {
-            Some(node) => node.get(key, deadline).await,
-            None => self.topology.get(key, deadline).await,
+        if let Some(node) = self.topology.single() {
+            return node.get(key, deadline).await;
         }
+        if let Some(node) = self.topology.master_of(key) {
+            match node.get(key, deadline).await {
+                Err(error) if did_not_run(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        self.topology.get(key, deadline).await
     }
 
     /// Writes a string over whatever the key held, and says whether it did: `false` only when the condition
@@ -115,10 +122,35 @@ impl Conn {
         deadline: Instant,
     ) -> Result<bool> {
         options.validate()?;
-        match self.topology.single() {
-            Some(node) => node.set(key, value, options, deadline).await,
-            None => self.topology.set(key, value, options, deadline).await,
+        if let Some(node) = self.topology.single() {
+            return node.set(key, value, options, deadline).await;
         }
+        if let Some(node) = self.topology.master_of(key) {
+            match node.set(key, value, options, deadline).await {
+                Err(error) if did_not_run(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        self.topology.set(key, value, options, deadline).await
+    }
+
+    /// Runs a command on one `key`, as [`run`](Self::run) does; under load it shares a request with others. For
+    /// commands and scripts that the server answers at once: it answers the members of a request one after the other.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn call(&self, key: &[u8], command: &Cmd, deadline: Instant) -> Result<Value> {
+        refuse_stateful(command)?;
+        if let Some(node) = self.topology.single() {
+            return reply::value(node.call(command, deadline).await?);
+        }
+        if let Some(node) = self.topology.master_of(key) {
+            match node.call(command, deadline).await.and_then(reply::value) {
+                Err(error) if did_not_run(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        reply::value(self.topology.send(command, deadline).await?)
     }
 
     /// Sends a command that writes, under the configured [`WriteConcern`](crate::WriteConcern). With

@@ -26,6 +26,9 @@ use crate::tls::{TlsConnector, explain};
 /// Room in the driver's channel beyond the in-flight budget: batches and our own probes.
 const OWN_REQUESTS: usize = 256;
 
+/// Bytes that the driver gathers before it insists on writing: what hundreds of small requests need.
+const WRITE_BUFFER: usize = 64 * 1024;
+
 /// Opens connections as the configuration says.
 pub(crate) struct Dialer {
     config: Arc<Config>,
@@ -130,6 +133,7 @@ impl Dialer {
         let settings = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_connection_timeout(None)
+            .set_write_backpressure_boundary(WRITE_BUFFER)
             .set_pipeline_buffer_size(self.config.max_in_flight + OWN_REQUESTS);
         let watched = Watched::new(stream, Arc::clone(&traffic));
         let (mux, driver) =

@@ -73,6 +73,9 @@ pub(crate) trait EndpointSource: Send + Sync + 'static {
     /// A command that was sent to the endpoint belongs elsewhere.
     fn misled(&self) {}
 
+    /// Ends what it does by itself, since nobody is going to ask any more.
+    fn close(&self) {}
+
     /// How the sentinels are that give the answers.
     fn sentinels(&self) -> Option<watch::Receiver<Vec<NodeHealth>>> {
         None

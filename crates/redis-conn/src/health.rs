@@ -227,8 +227,10 @@ impl Monitor {
                 () = told(&mut self.sentinels) => {}
             }
             // Held only for a moment: connections close with the last handle, not with the last check.
-            let found = self.topology.upgrade().map(|topology| (topology.patients(), topology.is_whole()));
-            let Some((patients, is_whole)) = found else { return };
+            let Some(topology) = self.topology.upgrade() else { return };
+            let (patients, is_whole) = (topology.patients(), topology.is_whole());
+            let is_closed = topology.state() == State::Closed;
+            drop(topology);
             let mut nodes = join_all(patients.iter().map(Patient::check)).await;
             nodes.extend(self.sentinels.as_ref().into_iter().flat_map(|told| told.borrow().clone()));
             let found = Health::of(nodes, is_whole);
@@ -237,6 +239,9 @@ impl Monitor {
                 *health = found;
                 is_news
             });
+            if is_closed {
+                return;
+            }
         }
     }
 }

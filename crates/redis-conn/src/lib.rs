@@ -28,6 +28,7 @@ mod options;
 mod pick;
 mod pool;
 mod pubsub;
+mod queue;
 mod reader;
 mod reauth;
 mod reply;

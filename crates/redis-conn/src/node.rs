@@ -133,6 +133,15 @@ impl Node {
         })
     }
 
+    /// Sends a command, with others where enough is under way. Error replies come back as data.
+    pub(crate) async fn call(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
+        let bytes = command.bytes();
+        match self.batcher_if_due(bytes) {
+            Some(batcher) => batcher.set(command.clone(), bytes, deadline).await,
+            None => self.send(command, deadline).await,
+        }
+    }
+
     /// Sends a write under the configured write concern. Error replies come back as data.
     pub(crate) async fn write(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
         match &self.committer {
@@ -153,7 +162,11 @@ impl Node {
 
     pub(crate) async fn close(&self) {
         self.pool.close();
+        self.setup.source.close();
         self.main.stop().await;
+        if let Some(batcher) = &self.batcher {
+            batcher.stop();
+        }
         if let Some(reader) = &self.reader {
             reader.stop().await;
         }

@@ -157,6 +157,9 @@ impl Pool {
     /// Closes the idle connections, and those lent out as they come back.
     pub(crate) fn close(&self) {
         self.room.close();
+        if let Some(upkeep) = self.upkeep.lock().take() {
+            upkeep.abort();
+        }
         let idle = std::mem::take(&mut *self.idle.lock());
         idle.into_iter().for_each(|session| self.discard(session));
     }

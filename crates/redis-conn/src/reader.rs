@@ -85,6 +85,9 @@ impl Reader {
 
     pub(crate) async fn stop(&self) {
         self.lane.stop().await;
+        if let Some(batcher) = &self.batcher {
+            batcher.stop();
+        }
     }
 }
 

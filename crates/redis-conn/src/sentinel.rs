@@ -164,6 +164,10 @@ impl EndpointSource for SentinelSource {
         }
     }
 
+    fn close(&self) {
+        self.shared.watchers.lock().take();
+    }
+
     fn sentinels(&self) -> Option<watch::Receiver<Vec<NodeHealth>>> {
         Some(self.shared.standing.subscribe())
     }
@@ -176,7 +180,7 @@ impl EndpointSource for SentinelSource {
 
 impl Drop for SentinelSource {
     fn drop(&mut self) {
-        self.shared.watchers.lock().take();
+        self.close();
     }
 }
 

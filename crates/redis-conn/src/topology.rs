@@ -57,10 +57,13 @@ pub(crate) trait Topology: Send + Sync + 'static {
     /// Sends a pipeline, split by node where need be.
     fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>>;
 
-    /// Reads a string, batched with others of its node.
+    /// The node that serves `key` as far as is known. Typed operations try it first, directly.
+    fn master_of(&self, key: &[u8]) -> Option<Arc<Node>>;
+
+    /// Reads a string, wherever its key has gone.
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
 
-    /// Writes a string, batched with others of its node.
+    /// Writes a string, wherever its key has gone.
     fn set<'a>(
         &'a self,
         key: &'a [u8],
@@ -130,6 +133,10 @@ impl Topology for Node {
 
     fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>> {
         Box::pin(async move { Ok(self.send(pipeline, deadline).await?.into_iter().map(Ok).collect()) })
+    }
+
+    fn master_of(&self, _: &[u8]) -> Option<Arc<Node>> {
+        None
     }
 
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {

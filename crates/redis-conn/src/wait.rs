@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
-use tokio::sync::{Mutex, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::batch::{Member, hand_out, join, next_batch};
+use crate::batch::{hand_out, join};
 use crate::classify::server_error;
 use crate::config::Config;
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::handshake::Purpose;
 use crate::link::Link;
+use crate::queue::{Member, Queue, in_time};
 use crate::reply;
 use crate::request::Piped;
 use crate::setup::Setup;
@@ -56,7 +56,7 @@ pub(crate) struct Write {
 /// The connection of writes under [`WriteConcern::Wait`], and the loop that commits them in groups.
 pub(crate) struct Committer {
     lane: Supervised,
-    queue: mpsc::Sender<Member<Write>>,
+    queue: Arc<Queue<Write>>,
     committing: AbortHandle,
 }
 
@@ -67,9 +67,12 @@ impl Committer {
         let config = Arc::new(patient(&setup.config, timeout));
         let dialer = setup.dialer.sharing(Arc::clone(&config), Purpose::Any);
         let lane = Supervised::start(&setup.beside(config, dialer, Arc::clone(&setup.source)));
-        let (queue, waiting) = mpsc::channel(setup.config.max_in_flight);
-        let committing = commit_loop(Arc::clone(&lane.link), Mutex::new(waiting), replicas, timeout);
-        let committing = tokio::spawn(committing).abort_handle();
+        let queue = Arc::new(Queue::new(setup.config.max_in_flight));
+        let (link, waiting) = (Arc::clone(&lane.link), Arc::clone(&queue));
+        let committing = tokio::spawn(async move {
+            tokio::join!(commit_loop(&link, &waiting, replicas, timeout), waiting.keep_deadlines());
+        });
+        let committing = committing.abort_handle();
         Some(Self { lane, queue, committing })
     }
 
@@ -83,8 +86,9 @@ impl Committer {
     }
 
     pub(crate) async fn stop(&self) {
-        self.committing.abort();
         self.lane.stop().await;
+        self.committing.abort();
+        self.queue.close();
     }
 }
 
@@ -99,14 +103,10 @@ fn patient(config: &Config, timeout: Duration) -> Config {
     Config { stall_timeout: config.stall_timeout.max(timeout + MARGIN), ..config.clone() }
 }
 
-async fn commit_loop(
-    link: Arc<Link>,
-    queue: Mutex<mpsc::Receiver<Member<Write>>>,
-    replicas: u32,
-    timeout: Duration,
-) {
+async fn commit_loop(link: &Link, queue: &Queue<Write>, replicas: u32, timeout: Duration) {
     let mut members = Vec::new();
-    while let Some(deadline) = next_batch(&link, &queue, &mut members).await {
+    loop {
+        let deadline = queue.next(&mut members, link.setup.config.batching.max_members).await;
         let mut batch = Pipeline::with_capacity(members.len() + 1);
         for member in &mut members {
             if member.payload.asking {
@@ -117,7 +117,7 @@ async fn commit_loop(
         let left = deadline.saturating_duration_since(Instant::now()).min(timeout);
         // Zero would mean for ever.
         batch.cmd("WAIT").arg(replicas).arg(left.as_millis().max(1) as u64);
-        let outcome = link.send_charged(Piped::new(&batch), deadline).await;
+        let outcome = in_time(&members, link.send_charged(Piped::new(&batch), deadline)).await;
         let outcome = outcome.map(|replies| without_asking(&members, replies));
         match outcome.and_then(|replies| judge(replies, replicas)) {
             Ok((replies, None)) => hand_out(&mut members, Ok(replies)),
@@ -163,8 +163,7 @@ fn hand_out_unmet(members: &mut Vec<Member<Write>>, replies: Vec<Value>, unmet: 
             Value::ServerError(_) => Ok(reply),
             _ => Err(unmet.restated()),
         };
-        // A caller that has gone does not want its answer.
-        let _ = member.reply.send(answer);
+        member.answer(answer);
     }
 }
 

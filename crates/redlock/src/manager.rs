@@ -259,6 +259,9 @@ impl LockManager {
     /// that are still held stay so.
     pub async fn shutdown(&self) {
         self.0.closed.store(true, Ordering::Release);
+        if let Some(wakeups) = &self.0.wakeups {
+            wakeups.stop();
+        }
         self.0.later.hurry();
         self.0.releaser.drain().await;
     }

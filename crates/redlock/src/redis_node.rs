@@ -313,7 +313,7 @@ fn node_info(info: &str) -> Result<NodeInfo, Fault> {
             (field("role") == "slave", "the server is a replica"),
         ]),
         unfit_for_quorum: failed(&[
-            (field("redis_mode") == "cluster", "a cluster is one authority, not several"),
+            (field("cluster_enabled") == "1", "a cluster is one authority, not several"),
             (is_old(field("redis_version")), "the server is older than Redis 7.0"),
         ]),
     })

@@ -75,6 +75,13 @@ impl Wakeups {
         self.board.live.load(Ordering::Acquire)
     }
 
+    /// Ends the subscription; the next waiter begins another one.
+    pub(crate) fn stop(&self) {
+        if let Some(listener) = self.listener.lock().take() {
+            listener.abort();
+        }
+    }
+
     /// Listens for one waiter until the ticket is dropped.
     pub(crate) fn register(&self, id: &str) -> Ticket {
         let mut listener = self.listener.lock();
@@ -89,9 +96,7 @@ impl Wakeups {
 
 impl Drop for Wakeups {
     fn drop(&mut self) {
-        if let Some(listener) = self.listener.get_mut().take() {
-            listener.abort();
-        }
+        self.stop();
     }
 }
 

@@ -79,7 +79,7 @@ impl Instruments {
     /// the first one stays.
     ///
     /// It lives as long as the instruments do, so let it hold what it asks by a `Weak`.
-    pub fn sample_with(&self, sampler: impl Fn(&Instruments) + Send + Sync + 'static) {
+    pub fn sample_with(&self, sampler: impl Fn(&Self) + Send + Sync + 'static) {
         if let Some(inner) = self.inner() {
             // A second one is refused, as documented.
             let _ = inner.publisher.sampler.set(Box::new(sampler));
@@ -140,7 +140,7 @@ fn start_thread(inner: &Arc<Inner>, interval: Duration) -> Result<()> {
 #[cfg(feature = "prometheus")]
 pub(crate) fn publish_all() {
     let alive: Vec<_> = ALIVE.lock().iter().filter_map(Weak::upgrade).collect();
-    alive.iter().for_each(|inner| publish(inner));
+    alive.iter().for_each(publish);
 }
 
 fn publish(inner: &Arc<Inner>) {

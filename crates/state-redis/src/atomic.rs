@@ -102,8 +102,8 @@ pub(crate) async fn increment(backend: &Inner, task: &Task<'_>, key: &[u8], delt
     check_numbers(backend)?;
     let Some(ttl) = backend.default_ttl_ms else {
         let mut command = redis::cmd("INCRBY");
-        command.arg(stored).arg(delta);
-        return reply::integer(task.operation(), task.command(&command).await?);
+        command.arg(&stored).arg(delta);
+        return reply::integer(task.operation(), task.command_on(&stored, &command).await?);
     };
     let (delta, ttl) = (delta.to_string(), ttl.to_string());
     let arguments = [delta.as_bytes(), ttl.as_bytes()];
@@ -128,9 +128,10 @@ pub(crate) async fn get_and_delete(
     task: &Task<'_>,
     key: &[u8],
 ) -> StateResult<Option<Vec<u8>>> {
+    let stored = backend.keyspace.encode(key)?;
     let mut command = redis::cmd("GETDEL");
-    command.arg(backend.keyspace.encode(key)?);
-    reply::bytes(task.operation(), task.command(&command).await?)
+    command.arg(&stored);
+    reply::bytes(task.operation(), task.command_on(&stored, &command).await?)
 }
 
 /// Reads and removes the value under `key`, an envelope only once it has been decoded.

@@ -268,12 +268,7 @@ impl Inner {
         task: &Task<'_>,
         result: &StateResult<T>,
     ) -> Option<&dyn StateBackend> {
-        use state_core::ErrorKind::{CircuitOpen, Overloaded, Timeout, Unavailable};
-        let fallback = self.config.fallback.as_deref()?;
-        let kind = result.as_ref().err()?.kind();
-        if !matches!(kind, Unavailable | Timeout | CircuitOpen | Overloaded) {
-            return None;
-        }
+        let fallback = self.config.fallback.as_deref().filter(|_| is_outage(result))?;
         self.door.instruments.fell_back(task.operation());
         Some(fallback)
     }
@@ -298,12 +293,18 @@ impl Inner {
     }
 
     async fn integer(&self, task: &Task<'_>, name: &str, key: &[u8], arguments: &[u64]) -> StateResult<i64> {
-        let mut command = self.key_command(name, key)?;
-        for argument in arguments {
-            command.arg(*argument);
-        }
-        reply::integer(task.operation(), task.command(&command).await?)
+        let stored = self.keyspace.encode(key)?;
+        let mut command = redis::cmd(name);
+        command.arg(&stored).arg(arguments);
+        reply::integer(task.operation(), task.command_on(&stored, &command).await?)
     }
+}
+
+/// Whether Redis could not be used, so that a fallback may answer instead.
+pub(crate) fn is_outage<T>(result: &StateResult<T>) -> bool {
+    use state_core::ErrorKind::{CircuitOpen, Overloaded, Timeout, Unavailable};
+    let is_outage = |kind| matches!(kind, Unavailable | Timeout | CircuitOpen | Overloaded);
+    result.as_ref().is_err_and(|error| is_outage(error.kind()))
 }
 
 #[cfg(feature = "codec")]

@@ -138,6 +138,10 @@ impl Instruments {
     pub(crate) fn pool_waited(&self, waited: Duration) {
         self.0.pool_waited(Pool::Dedicated, waited);
     }
+
+    pub(crate) fn pool_timed_out(&self, waited: Duration) {
+        self.0.pool_timed_out(Pool::Dedicated, waited);
+    }
 }
 
 /// What the policy and the breakers tell.

@@ -12,8 +12,18 @@ mod report;
 
 mod builder;
 mod config;
+#[cfg(feature = "serde")]
+mod env;
+#[cfg(feature = "serde")]
+mod file;
 mod format;
 mod mode;
+#[cfg(feature = "serde")]
+mod reference;
+#[cfg(feature = "serde")]
+mod settings;
+#[cfg(feature = "serde")]
+mod text;
 mod validate;
 
 mod exec;
@@ -60,6 +70,8 @@ mod instruments;
 mod instruments;
 mod observe;
 
+#[cfg(feature = "locks")]
+mod late;
 #[cfg(feature = "locks")]
 mod locks;
 

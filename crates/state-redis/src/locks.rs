@@ -4,29 +4,52 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream};
 use redis_conn::{Conn, Notice, ReadFrom, Servers, WriteConcern};
 use redlock::{Guard, LockConfig, LockManager, LockOptions, RedisNode, Renewal, Subscriber};
 use state_core::{ErrorKind, StateError, StateResult};
-use tokio::sync::OnceCell;
+use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use crate::backend::RedisBackend;
 use crate::config::RedisConfig;
 use crate::instruments::Instruments;
 use crate::keyspace::Layout;
+use crate::late::LateConn;
 use crate::{error, validate};
 
 /// The lock manager of a backend, and its connections, both made by the first lock: who takes none pays for none.
 pub(crate) struct Locks {
     config: RedisConfig,
     instruments: Instruments,
-    open: OnceCell<Open>,
+    state: RwLock<State>,
+}
+
+enum State {
+    Unused,
+    Open(Open),
+    Closed,
+}
+
+impl State {
+    fn manager(&self) -> Option<StateResult<LockManager>> {
+        match self {
+            Self::Unused => None,
+            Self::Open(open) => Some(Ok(open.manager.clone())),
+            Self::Closed => Some(Err(StateError::new(ErrorKind::Closed, "lock: the backend was closed"))),
+        }
+    }
 }
 
 struct Open {
     manager: LockManager,
-    conns: Vec<Conn>,
+    conns: Conns,
+}
+
+enum Conns {
+    Single(Conn),
+    Quorum(Vec<LateConn>),
 }
 
 impl RedisBackend {
@@ -61,7 +84,7 @@ impl RedisBackend {
     /// # Errors
     /// `Unavailable` when the servers that grant locks cannot be reached; `InvalidConfig` when they cannot grant any.
     pub async fn locks(&self) -> StateResult<LockManager> {
-        self.inner.locks.manager().await.cloned()
+        self.inner.locks.manager().await
     }
 
     async fn take_lock(&self, resource: &str, ttl: Duration, wait: Duration) -> StateResult<Guard> {
@@ -73,26 +96,45 @@ impl RedisBackend {
 
 impl Locks {
     pub(crate) fn new(config: &RedisConfig, instruments: &Instruments) -> Self {
-        Self { config: config.clone(), instruments: instruments.clone(), open: OnceCell::new() }
+        let state = RwLock::new(State::Unused);
+        Self { config: config.clone(), instruments: instruments.clone(), state }
     }
 
-    async fn manager(&self) -> StateResult<&LockManager> {
-        Ok(&self.open.get_or_try_init(|| self.open()).await?.manager)
+    async fn manager(&self) -> StateResult<LockManager> {
+        if let Some(known) = self.state.read().await.manager() {
+            return known;
+        }
+        let mut state = self.state.write().await;
+        if let Some(known) = state.manager() {
+            return known;
+        }
+        let open = self.open().await?;
+        let manager = open.manager.clone();
+        *state = State::Open(open);
+        Ok(manager)
     }
 
     /// Releases what dropped guards left to release, and closes the connections.
     pub(crate) async fn close(&self) {
-        let Some(open) = self.open.get() else { return };
+        let state = std::mem::replace(&mut *self.state.write().await, State::Closed);
+        let State::Open(open) = state else { return };
         open.manager.shutdown().await;
-        for conn in &open.conns {
-            conn.close().await;
+        match &open.conns {
+            Conns::Single(conn) => conn.close().await,
+            Conns::Quorum(conns) => drop(join_all(conns.iter().map(LateConn::close)).await),
         }
     }
 
-    /// The health of each server that grants locks, once they are connected to.
-    pub(crate) fn health(&self) -> Vec<redis_conn::Health> {
-        let conns = self.open.get().map_or(&[][..], |open| &open.conns);
-        conns.iter().map(|conn| conn.health().borrow().clone()).collect()
+    /// The health of each server that grants locks, `None` for one that was never reached; none before the first lock.
+    pub(crate) fn health(&self) -> Vec<Option<redis_conn::Health>> {
+        let health = |conn: Conn| conn.health().borrow().clone();
+        let state = self.state.try_read();
+        // Not in use, or only just connecting.
+        let Ok(State::Open(open)) = state.as_deref() else { return Vec::new() };
+        match &open.conns {
+            Conns::Single(conn) => vec![Some(health(conn.clone()))],
+            Conns::Quorum(conns) => conns.iter().map(|conn| conn.made().map(health)).collect(),
+        }
     }
 
     async fn open(&self) -> StateResult<Open> {
@@ -103,17 +145,14 @@ impl Locks {
             let node = RedisNode::new("backend", conn.clone());
             let subscriber = ChannelSubscriber(conn.clone());
             let manager = builder.subscriber(subscriber).single(node).await.map_err(error::from_lock)?;
-            return Ok(Open { manager, conns: vec![conn] });
+            return Ok(Open { manager, conns: Conns::Single(conn) });
         }
-        let mut conns = Vec::new();
-        let mut nodes = Vec::new();
-        for (index, config) in quorum(&self.config)?.into_iter().enumerate() {
-            let conn = connect(config).await?;
-            nodes.push(RedisNode::new(format!("redlock_nodes[{index}]"), conn.clone()));
-            conns.push(conn);
-        }
+        let conns: Vec<_> = quorum(&self.config)?.into_iter().map(LateConn::start).collect();
+        let nodes = conns.iter().enumerate();
+        let nodes =
+            nodes.map(|(index, conn)| RedisNode::new(format!("redlock_nodes[{index}]"), conn.clone()));
         let manager = builder.quorum(nodes).await.map_err(error::from_lock)?;
-        Ok(Open { manager, conns })
+        Ok(Open { manager, conns: Conns::Quorum(conns) })
     }
 }
 

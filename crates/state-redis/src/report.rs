@@ -28,10 +28,10 @@ pub struct BackendHealth {
     #[cfg(feature = "resilience")]
     #[cfg_attr(docsrs, doc(cfg(feature = "resilience")))]
     pub breakers: Vec<(String, BreakerSnapshot)>,
-    /// The servers that grant locks, one for each of `redlock_nodes`; empty until the first lock is asked for.
+    /// The servers that grant locks, one for each of `redlock_nodes`; `None` for one that was never reached; empty until the first lock is asked for.
     #[cfg(feature = "locks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "locks")))]
-    pub locks: Vec<Health>,
+    pub locks: Vec<Option<Health>>,
 }
 
 /// How one layer stands.
@@ -199,8 +199,10 @@ impl LayerHealth {
 
     /// Data can be read and written whatever becomes of locks.
     #[cfg(feature = "locks")]
-    fn of_locks(locks: &[Health]) -> Self {
-        let reasons: Vec<_> = locks.iter().flat_map(reasons).collect();
+    fn of_locks(locks: &[Option<Health>]) -> Self {
+        let unreached = || vec!["a server that grants locks is not connected".to_owned()];
+        let reasons: Vec<_> =
+            locks.iter().flat_map(|health| health.as_ref().map_or_else(unreached, reasons)).collect();
         let status = if reasons.is_empty() { HealthStatus::Healthy } else { HealthStatus::Degraded };
         Self::new(Layer::Locks, status, reasons)
     }

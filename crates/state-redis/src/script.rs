@@ -87,25 +87,34 @@ impl ScriptCall<'_> {
         is_durable: bool,
         deadline: Instant,
     ) -> redis_conn::Result<Value> {
-        match send(conn, &self.by_digest(), is_durable, deadline).await {
+        match self.send(conn, &self.by_digest(), is_durable, deadline).await {
             // NOSCRIPT says that nothing ran. EVAL runs it and stores it in one step, so that a flush in between
             // cannot make it fail again.
             Err(error) if error.kind() == ErrorKind::NoScript => {
                 let by_source = command("EVAL", &self.script.source, self.keys, self.arguments);
-                send(conn, &by_source, is_durable, deadline).await
+                self.send(conn, &by_source, is_durable, deadline).await
             }
             other => other,
         }
+    }
+
+    async fn send(
+        &self,
+        conn: &Conn,
+        command: &Cmd,
+        is_durable: bool,
+        deadline: Instant,
+    ) -> redis_conn::Result<Value> {
+        if is_durable {
+            return conn.write(command, deadline).await;
+        }
+        conn.call(self.keys.first().copied().unwrap_or_default(), command, deadline).await
     }
 
     fn by_digest(&self) -> Cmd {
         let digest = || Script::new(&self.script.source).get_hash().to_owned();
         command("EVALSHA", self.script.digest.get_or_init(digest), self.keys, self.arguments)
     }
-}
-
-async fn send(conn: &Conn, command: &Cmd, is_durable: bool, deadline: Instant) -> redis_conn::Result<Value> {
-    if is_durable { conn.write(command, deadline).await } else { conn.run(command, deadline).await }
 }
 
 fn command(name: &str, script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {

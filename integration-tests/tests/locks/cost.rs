@@ -73,3 +73,37 @@ async fn an_uncontended_lock_costs_two_round_trips() {
     // The figures are of interest in an optimized build on a quiet machine; here only the number of round trips is.
     assert!(ratio(one, raw_one) < 8.0 && ratio(five, raw_five) < 8.0);
 }
+
+/// A release in a quorum is a compare-and-delete: one command on servers that have it, and a script on the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quorum_releases_by_one_command_where_the_servers_have_it() {
+    let servers = forgetful_masters(3).await;
+    let manager = quorum(&servers, config()).await;
+    for _ in 0..10 {
+        let guard = manager.acquire("k", plain(5 * SECOND)).await.unwrap();
+        assert_eq!(guard.release().await, redlock::Outcome::Released);
+    }
+    // Gone, and taken by another: what only the script can tell.
+    let guard = manager.acquire("k", plain(5 * SECOND)).await.unwrap();
+    manager.shutdown().await;
+    for server in &servers {
+        occupy(server, "k").await;
+    }
+    assert_eq!(guard.release().await, redlock::Outcome::Stolen);
+
+    for server in &servers {
+        let info: String = server.command(redis::cmd("INFO").arg("everything")).await;
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let is_valkey = field("server_name:") == "valkey";
+        let version = field(if is_valkey { "valkey_version:" } else { "redis_version:" });
+        let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap());
+        let has = (numbers.next(), numbers.next())
+            >= if is_valkey { (Some(9), Some(0)) } else { (Some(8), Some(4)) };
+        let used = info.contains("cmdstat_delifeq:") || info.contains("cmdstat_delex:");
+        println!(
+            "{} {version}: compare-and-delete as one command={used}",
+            if is_valkey { "Valkey" } else { "Redis" }
+        );
+        assert_eq!(used, has, "{version}");
+    }
+}

@@ -1,7 +1,8 @@
 //! One authority that is more than one server: a cluster, a Sentinel group.
 
-use integration_tests::{Cluster, SentinelGroup};
+use integration_tests::{Cluster, SentinelGroup, Server, slot_of};
 use redis::cluster::ClusterClient;
+use redis_conn::{Config, Conn};
 use redlock::{ErrorKind, LockManager, Outcome, RedisNode};
 
 use crate::support::*;
@@ -47,4 +48,54 @@ async fn the_master_of_a_sentinel_group_is_an_authority_and_its_replica_is_not()
     let replica = group.replicas().await[0];
     let error = LockManager::builder(config()).single(node(replica)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+}
+
+/// The seam of the facade: locks over its connection, under a prefix inside of its namespace.
+async fn locks_over_a_conn(url: &str) -> (Conn, LockManager) {
+    let conn = Conn::connect(Config::from_url(url).unwrap()).await.unwrap();
+    let builder = LockManager::builder(config().with_prefix("app:l|").with_node_timeout(2 * SECOND));
+    let locks = builder.single(RedisNode::new("conn", conn.clone())).await.unwrap();
+    (conn, locks)
+}
+
+/// Every kind of lock, each with a waiter, and then every key on these servers: under the prefix, in one slot a name.
+async fn stays_under_its_prefix(url: &str, servers: &[&Server]) {
+    let (conn, locks) = locks_over_a_conn(url).await;
+    let ttl = plain(10 * SECOND);
+    for name in ["a", "b", "{tag}:c", "d}e{"] {
+        let guard = locks.acquire(name, ttl).await.unwrap();
+        let (next, outcome) = tokio::join!(locks.read(name, ttl), async {
+            tokio::time::sleep(ms(50)).await;
+            guard.release().await
+        });
+        assert_eq!(outcome, Outcome::Released, "{name}");
+        assert_eq!(next.unwrap().release().await, Outcome::Released, "{name}");
+        let permit = locks.semaphore(name, 2).unwrap().acquire(ttl).await.unwrap();
+        assert_eq!(permit.release().await, Outcome::Released, "{name}");
+    }
+    let together = locks.acquire_all(&["{tag}:c", "{tag}:f"], ttl).await.unwrap();
+    let mut keys: Vec<String> = Vec::new();
+    for server in servers {
+        keys.extend(server.command::<Vec<String>>(redis::cmd("KEYS").arg("*")).await);
+    }
+    keys.retain(|key| !key.starts_with("__"));
+    assert!(keys.iter().any(|key| key == "app:l|l:={tag}:c:w"), "{keys:?}");
+    let tag = slot_of(b"{tag}");
+    for key in &keys {
+        assert!(key.starts_with("app:l|"), "{key}");
+        assert_eq!(slot_of(key.as_bytes()) == tag, key.contains("{tag}"), "{key}");
+    }
+    assert_eq!(together.release().await, Outcome::Released);
+    locks.shutdown().await;
+    conn.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locks_over_the_connection_of_the_facade_stay_under_its_prefix() {
+    let server = forgetful().await;
+    stays_under_its_prefix(&server.url(), &[&server]).await;
+    let group = SentinelGroup::start().await;
+    stays_under_its_prefix(&group.url(), &[group.master().await]).await;
+    let cluster = Cluster::start().await;
+    stays_under_its_prefix(&cluster.url(), &cluster.masters().await).await;
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use integration_tests::{Cluster, SentinelGroup, Server};
 use redis::Value;
+use state_redis::codec::{Cipher, EncryptionKey, KeyRing};
 use state_redis::{
     CasOutcome, CompressionAlgorithm, ErrorKind, Layout, MAX_ID_LEN, RedisBackend, StateBackend, Ttl,
 };
@@ -68,7 +69,8 @@ async fn an_id_is_forgotten_after_its_window() {
     let backend = backend(on(server.url()).command_timeout(Duration::from_millis(500))).await;
     let window = Duration::from_millis(1_500);
     assert_eq!(backend.increment_once(b"n", 1, b"id", window).await.unwrap().result, 1);
-    let record = keys_on(&server).await.into_iter().find(|key| key.starts_with("state:o|")).expect("a record");
+    let record =
+        keys_on(&server).await.into_iter().find(|key| key.starts_with("state:o|")).expect("a record");
     let left: i64 = server.command(redis::cmd("PTTL").arg(&record)).await;
     assert!((1..=1_500).contains(&left), "{left} ms");
     integration_tests::eventually("the record is gone", Duration::from_secs(5), async || {
@@ -95,7 +97,10 @@ async fn an_id_used_for_something_else_is_a_conflict() {
         assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Conflict, false), "{error:?}");
     }
     assert_eq!(backend.get(b"k").await.unwrap().as_deref(), Some(&b"1"[..]));
-    assert!(!backend.increment_once(b"other", 2, b"id", WINDOW).await.unwrap().is_repeat, "ids belong to a key");
+    assert!(
+        !backend.increment_once(b"other", 2, b"id", WINDOW).await.unwrap().is_repeat,
+        "ids belong to a key"
+    );
 }
 
 #[tokio::test]
@@ -126,7 +131,9 @@ async fn a_swap_with_an_id_answers_what_it_found_the_first_time() {
         .compression(CompressionAlgorithm::Lz4)
         .compression_threshold(16)
         .default_ttl(Duration::from_secs(60));
-    for backend in [plain, backend(packed).await] {
+    let key = EncryptionKey::new(1, Cipher::XChaCha20Poly1305, &[7; 32]);
+    let sealed = on(server.url()).key_prefix("sealed:").encryption_keys(KeyRing::new(key));
+    for backend in [plain, backend(packed).await, backend(sealed).await] {
         swaps_once(&backend).await;
     }
     let left: i64 = server.command(redis::cmd("PTTL").arg("packed:d|s")).await;
@@ -182,11 +189,14 @@ async fn a_script_with_an_id_answers_the_same_whatever_it_answers() {
         ("return nil", Value::Nil),
         ("return false", Value::Nil),
         ("local unused = 1 -- and no answer", Value::Nil),
-        ("return {1, {'x', false, {}}, ARGV[1]} -- list", Value::Array(vec![
-            Value::Int(1),
-            Value::Array(vec![text(b"x"), Value::Nil, Value::Array(vec![])]),
-            text(b"arg"),
-        ])),
+        (
+            "return {1, {'x', false, {}}, ARGV[1]} -- list",
+            Value::Array(vec![
+                Value::Int(1),
+                Value::Array(vec![text(b"x"), Value::Nil, Value::Array(vec![])]),
+                text(b"arg"),
+            ]),
+        ),
         ("return 1, true", Value::Int(1)),
     ];
     for (number, (script, expected)) in answers.into_iter().enumerate() {

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use integration_tests::Server;
 use state_redis::{RedisBackend, RedisConfig, RedisConfigBuilder};
+use tokio::sync::Mutex;
+
+/// Tests that count the threads of the process, or start some that are counted, go one after the other.
+pub(crate) static THREADS: Mutex<()> = Mutex::const_new(());
 
 /// Longer than any test runs.
 pub(crate) const WINDOW: Duration = Duration::from_secs(600);

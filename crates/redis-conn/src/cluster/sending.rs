@@ -42,20 +42,6 @@ impl Cluster {
         }
     }
 
-    /// A typed operation in the usual case, that the view is right and the node is there; `None` when it has to
-    /// find its way.
-    pub(super) async fn directly<T, F, R>(&self, slot: u16, operation: F) -> Option<Result<T>>
-    where
-        F: FnOnce(std::sync::Arc<Node>) -> R,
-        R: Future<Output = Result<T>>,
-    {
-        let node = self.shards.view().master_of(slot).cloned()?;
-        match operation(node).await {
-            Err(error) if did_not_run(&error) => None,
-            outcome => Some(outcome),
-        }
-    }
-
     /// A typed read that found no node to answer it.
     pub(super) async fn find_and_read(
         &self,

@@ -65,7 +65,7 @@ async fn open_breaker(screen: &Screen, backend: &RedisBackend) -> Result {
             screen.say(&format!("  hangs; write {call} failed after {took}: {}", error.context()));
         }
         if kind == ErrorKind::CircuitOpen {
-            for (endpoint, breaker) in &backend.health().map_err(explain)?.breakers {
+            for (endpoint, breaker) in &backend.health().breakers {
                 screen.say(&format!("  breaker of {endpoint}: {:?}", breaker.state));
             }
             return Ok(());
