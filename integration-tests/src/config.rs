@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub acl: Vec<String>,
     /// TLS instead of plain TCP, client certificates required. Default: none, plain TCP.
     pub tls: Option<Certificates>,
+    /// Whether the server has a network of its own, without any connection to ours but [`Server::wire`]. Default: no.
+    pub(crate) own_network: bool,
     /// Whether the program runs as a sentinel. Default: a data server.
     pub(crate) sentinel: bool,
 }
@@ -53,6 +55,18 @@ impl ServerConfig {
     pub fn with_tls(mut self, certificates: Certificates) -> Self {
         self.tls = Some(certificates);
         self
+    }
+
+    /// Listens on all addresses, and lets everybody in.
+    pub fn with_open_doors(self) -> Self {
+        self.with_option("bind", "0.0.0.0").with_option("protected-mode", "no")
+    }
+
+    /// Runs in a network of its own, reached by [`Server::wire`]; takes privileges, see
+    /// [`may_create_networks`](crate::may_create_networks).
+    pub fn with_own_network(mut self) -> Self {
+        self.own_network = true;
+        self.with_open_doors()
     }
 
     /// Starts a server and waits until it answers.

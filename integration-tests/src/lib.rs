@@ -16,6 +16,7 @@ mod cluster_view;
 mod config;
 mod janitor;
 mod masters;
+mod network;
 mod port;
 pub mod proxy;
 mod sentinel;
@@ -29,6 +30,7 @@ pub use crate::{
     cluster::{Cluster, ClusterConfig},
     config::ServerConfig,
     masters::independent_masters,
+    network::{Wire, may_create_networks},
     port::Port,
     sentinel::{SentinelConfig, SentinelGroup},
     server::{READY_WITHIN, Server},

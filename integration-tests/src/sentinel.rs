@@ -60,6 +60,12 @@ impl SentinelConfig {
         self
     }
 
+    /// Sets how many sentinels watch.
+    pub fn with_sentinels(mut self, sentinels: usize) -> Self {
+        self.sentinels = sentinels;
+        self
+    }
+
     /// Sets after which silence a sentinel takes a node for down.
     pub fn with_down_after(mut self, down_after: Duration) -> Self {
         self.down_after = down_after;

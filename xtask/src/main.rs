@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
 mod arrows;
+mod bench;
 mod ci;
 mod dashboards;
 mod demo;
@@ -39,6 +40,8 @@ usage: cargo xtask <verb> [options]
   lint                                   fmt, clippy and rustdoc, warnings refused
   locks [--long] [--yes]                 the lock experiments E1 to E19 and their figures, one at a time
   loom                                   model checks of the lock-free parts
+  bench [--quick] [--suite NAME]... [--publish] [--check] [--yes]
+                                         against other clients; --publish: into docs; --check: only lint it
   dashboards [--yes]                     every panel and rule on a real Prometheus
   arrows                                 which crate may depend on which
   tidy                                   first lines, file sizes, manifest keys
@@ -81,6 +84,10 @@ fn dispatch() -> Result {
         "locks" => {
             let arguments = arguments.allow(&["long", "yes"], 0)?;
             locks::run(&workspace, arguments.consent(), arguments.has("long"))
+        }
+        "bench" => {
+            let arguments = arguments.allow(&["quick", "suite", "publish", "check", "yes"], usize::MAX)?;
+            bench::run(&workspace, arguments)
         }
         "loom" => arguments.allow(&[], 0).and_then(|_| loom::run(&workspace)),
         "dashboards" => dashboards::run(&workspace, arguments.allow(&["yes"], 0)?.consent()),

@@ -5,17 +5,16 @@
 //! batch forms while the batches before it are on the wire.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::{Cmd, Pipeline, Value};
-use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::error::{Class, Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::link::Link;
 use crate::observe::BatchKind;
 use crate::options::get_command;
+use crate::queue::{Member, Queue, in_time};
 use crate::reply;
 use crate::request::Piped;
 
@@ -27,18 +26,10 @@ const MANY_MISSES: f32 = 0.2;
 pub(crate) struct Batcher {
     link: Arc<Link>,
     threshold: usize,
-    reads: mpsc::Sender<Member<Vec<u8>>>,
-    writes: mpsc::Sender<Member<Cmd>>,
-    loops: Vec<AbortHandle>,
-}
-
-/// One operation in a queue.
-pub(crate) struct Member<T> {
-    pub(crate) payload: T,
-    deadline: Instant,
-    pub(crate) reply: oneshot::Sender<Result<Value>>,
-    /// Set by whoever is first: the loop that sends it, or the caller who gives it up unsent.
-    settled: Arc<AtomicBool>,
+    reads: Arc<Queue<Vec<u8>>>,
+    writes: Arc<Queue<Cmd>>,
+    /// The loops; they end with it.
+    _tasks: JoinSet<()>,
 }
 
 impl Batcher {
@@ -46,17 +37,18 @@ impl Batcher {
     pub(crate) fn start(link: &Arc<Link>) -> Option<Self> {
         let settings = &link.setup.config.batching;
         let threshold = settings.threshold?;
-        let (reads, read_queue) = mpsc::channel(link.setup.config.max_in_flight);
-        let (writes, write_queue) = mpsc::channel(link.setup.config.max_in_flight);
-        let (read_queue, write_queue) = (Arc::new(Mutex::new(read_queue)), Arc::new(Mutex::new(write_queue)));
-        let mut loops = Vec::new();
+        let in_flight = link.setup.config.max_in_flight;
+        let (reads, writes) = (Arc::new(Queue::new(in_flight)), Arc::new(Queue::new(in_flight)));
+        let mut tasks = JoinSet::new();
         for _ in 0..settings.concurrency {
-            let reading = read_loop(Arc::clone(link), Arc::clone(&read_queue));
-            let writing = write_loop(Arc::clone(link), Arc::clone(&write_queue));
-            loops.push(tokio::spawn(reading).abort_handle());
-            loops.push(tokio::spawn(writing).abort_handle());
+            tasks.spawn(read_loop(Arc::clone(link), Arc::clone(&reads)));
+            tasks.spawn(write_loop(Arc::clone(link), Arc::clone(&writes)));
         }
-        Some(Self { link: Arc::clone(link), threshold, reads, writes, loops })
+        let (reading, writing) = (Arc::clone(&reads), Arc::clone(&writes));
+        tasks.spawn(async move {
+            tokio::join!(reading.keep_deadlines(), writing.keep_deadlines());
+        });
+        Some(Self { link: Arc::clone(link), threshold, reads, writes, _tasks: tasks })
     }
 
     /// Whether enough is in flight for batches to pay.
@@ -70,7 +62,7 @@ impl Batcher {
         join(&self.link, &self.reads, key.len(), || key.to_vec(), deadline).await
     }
 
-    /// Sends one write with others.
+    /// Sends one write, or another command that the server answers at once, with others.
     pub(crate) async fn set(&self, command: Cmd, bytes: usize, deadline: Instant) -> Result<Value> {
         join(&self.link, &self.writes, bytes, || command, deadline).await
     }
@@ -79,88 +71,38 @@ impl Batcher {
 /// Puts an operation into a queue and waits for its answer.
 pub(crate) async fn join<T>(
     link: &Link,
-    queue: &mpsc::Sender<Member<T>>,
+    queue: &Queue<T>,
     bytes: usize,
     payload: impl FnOnce() -> T,
     deadline: Instant,
 ) -> Result<Value> {
-    drop(link.live()?);
+    link.check_up()?;
     let _share = link.charge(bytes, deadline).await?;
-    let (reply, answer) = oneshot::channel();
-    let settled = Arc::new(AtomicBool::new(false));
-    let member = Member { payload: payload(), deadline, reply, settled: Arc::clone(&settled) };
-    // Members whose callers have gone stay in the queue until a loop passes by, so it can be full for a moment.
-    match timeout_at(deadline, queue.send(member)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => return Err(gone(ErrorKind::Closed, &settled)),
-        Err(_) => return Err(gone(ErrorKind::Timeout, &settled)),
-    }
-    match timeout_at(deadline, answer).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(gone(ErrorKind::Closed, &settled)),
-        Err(_) => Err(gone(ErrorKind::Timeout, &settled)),
-    }
+    queue.push(payload(), deadline).await
 }
 
-impl Drop for Batcher {
-    fn drop(&mut self) {
-        self.loops.iter().for_each(AbortHandle::abort);
-    }
-}
-
-/// The caller stops waiting: taking its member back tells whether it was sent.
-fn gone(kind: ErrorKind, settled: &AtomicBool) -> Error {
-    if settled.swap(true, Ordering::AcqRel) {
-        Error::new(kind, Class::Ambiguous, "waiting for the answer; the command may have run")
-    } else {
-        Error::not_sent(kind, "while queued for a batch; nothing was sent")
-    }
-}
-
-async fn read_loop(link: Arc<Link>, queue: Arc<Mutex<mpsc::Receiver<Member<Vec<u8>>>>>) {
+async fn read_loop(link: Arc<Link>, queue: Arc<Queue<Vec<u8>>>) {
     let mut members = Vec::new();
     let mut misses = 0.0;
-    while let Some(deadline) = next_batch(&link, &queue, &mut members).await {
+    loop {
+        let deadline = queue.next(&mut members, link.setup.config.batching.max_members).await;
         link.setup.observe(|observer| observer.batch_sent(BatchKind::Get, members.len()));
-        let outcome = read(&link, &members, deadline, &mut misses).await;
+        let outcome = in_time(&members, read(&link, &members, deadline, &mut misses)).await;
         hand_out(&mut members, outcome);
     }
 }
 
-async fn write_loop(link: Arc<Link>, queue: Arc<Mutex<mpsc::Receiver<Member<Cmd>>>>) {
+async fn write_loop(link: Arc<Link>, queue: Arc<Queue<Cmd>>) {
     let mut members = Vec::new();
-    while let Some(deadline) = next_batch(&link, &queue, &mut members).await {
+    loop {
+        let deadline = queue.next(&mut members, link.setup.config.batching.max_members).await;
         link.setup.observe(|observer| observer.batch_sent(BatchKind::Set, members.len()));
         let mut pipeline = Pipeline::with_capacity(members.len());
         for member in &mut members {
             pipeline.add_command(std::mem::take(&mut member.payload));
         }
-        let outcome = link.send_charged(Piped::new(&pipeline), deadline).await;
+        let outcome = in_time(&members, link.send_charged(Piped::new(&pipeline), deadline)).await;
         hand_out(&mut members, outcome);
-    }
-}
-
-/// Takes all that waits and may still be sent, and says when the last of it is due; `None` when there will be
-/// no more.
-pub(crate) async fn next_batch<T>(
-    link: &Link,
-    queue: &Mutex<mpsc::Receiver<Member<T>>>,
-    members: &mut Vec<Member<T>>,
-) -> Option<Instant> {
-    let limit = link.setup.config.batching.max_members;
-    loop {
-        members.clear();
-        if queue.lock().await.recv_many(members, limit).await == 0 {
-            return None;
-        }
-        let now = Instant::now();
-        // A member that is late or whose caller is gone is never written.
-        members.retain(|member| {
-            member.deadline > now && !member.reply.is_closed() && !member.settled.swap(true, Ordering::AcqRel)
-        });
-        if let Some(deadline) = members.iter().map(|member| member.deadline).max() {
-            return Some(deadline);
-        }
     }
 }
 
@@ -168,14 +110,13 @@ pub(crate) fn hand_out<T>(members: &mut Vec<Member<T>>, outcome: Result<Vec<Valu
     match outcome {
         Ok(values) if values.len() == members.len() => {
             for (member, value) in members.drain(..).zip(values) {
-                // A caller that has gone does not want its answer.
-                let _ = member.reply.send(Ok(value));
+                member.answer(Ok(value));
             }
         }
         outcome => {
             let error = outcome.err().unwrap_or_else(reply::unexpected);
             for member in members.drain(..) {
-                let _ = member.reply.send(Err(error.restated()));
+                member.answer(Err(error.restated()));
             }
         }
     }

@@ -4,37 +4,34 @@
 //! `CLUSTERDOWN`, or one that found its node without a connection. What may have run is reported as such.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::future::{BoxFuture, join_all};
-use redis::{Cmd, Pipeline, Value};
+use futures_util::future::BoxFuture;
+use redis::{Cmd, Value};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::backoff::jittered;
 use crate::config::Config;
+use crate::dedicated::Dedicated;
 use crate::endpoint::{Endpoint, FixedEndpoint};
-use crate::errand::{Detour, Errand, Group, did_not_run};
+use crate::errand::{Delivery, did_not_run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
-use crate::gather::{Parts, join};
 use crate::ground::Ground;
-
+use crate::handshake::Purpose;
+use crate::health::Patient;
 use crate::node::Node;
-use crate::options::{SetOptions, get_command};
+use crate::options::SetOptions;
+use crate::pick::{Among, Pick};
+use crate::pool::PoolStats;
 use crate::reply;
 use crate::request::Piped;
-use crate::routing::{Gather, Route};
 use crate::setup::Setup;
 use crate::shards::Shards;
 use crate::slots::slot_of;
 use crate::topology::{Replies, Topology};
 
-/// Redirects followed without a pause; more of them mean that the nodes do not agree yet.
-const PROMPT_HOPS: u32 = 4;
-
-/// First and longest pause before an operation whose slot nobody serves is sent again.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(160));
+mod delivery;
+mod sending;
 
 /// The router of one cluster.
 pub(crate) struct Cluster {
@@ -54,134 +51,25 @@ impl Cluster {
         Ok(Self { shards, refresher })
     }
 
-    /// Delivers one command to the master of its slot.
-    async fn send_to(&self, slot: Option<u16>, command: &Cmd, deadline: Instant) -> Result<Value> {
-        // The usual case: the view is right and the node is there.
-        let direct = match slot {
-            Some(slot) => self.shards.view().master_of(slot).cloned(),
-            None => self.shards.any_master(),
-        };
-        let mut errand = Errand::new(vec![command], slot);
-        if let Some(node) = direct {
-            let answer = node.send(command, deadline).await.map(|reply| vec![reply]);
-            errand.settle(answer, &node);
-        }
-        self.deliver(std::slice::from_mut(&mut errand), deadline).await;
-        errand.reply().map(|mut replies| replies.remove(0))
-    }
-
-    /// Divides a command of many keys and puts the replies together.
-    async fn send_parts(
-        &self,
-        command: &Cmd,
-        step: usize,
-        gather: Gather,
-        deadline: Instant,
-    ) -> Result<Value> {
-        let parts = Parts::of(command, step);
-        let mut errands: Vec<_> =
-            parts.commands().map(|(slot, command)| Errand::new(vec![command], Some(slot))).collect();
-        self.deliver(&mut errands, deadline).await;
-        let replies = errands.into_iter().map(|errand| errand.reply().map(|mut replies| replies.remove(0)));
-        parts.join(gather, replies.collect::<Result<_>>()?)
-    }
-
-    /// Sends a command to every master.
-    async fn send_to_all(&self, command: &Cmd, gather: Gather, deadline: Instant) -> Result<Value> {
-        let masters = self.shards.view().masters.clone();
-        let replies = join_all(masters.iter().map(|node| node.send(command, deadline))).await;
-        join(gather, replies.into_iter().collect::<Result<_>>()?)
-    }
-
-    async fn send_transaction(&self, pipeline: &Pipeline, deadline: Instant) -> Result<Replies> {
-        let slot = Route::of_transaction(pipeline)?;
-        let (multi, exec) = (redis::cmd("MULTI"), redis::cmd("EXEC"));
-        let commands = std::iter::once(&multi).chain(pipeline.cmd_iter()).chain(std::iter::once(&exec));
-        let mut errand = Errand::new(commands.collect(), slot);
-        self.deliver(std::slice::from_mut(&mut errand), deadline).await;
-        Ok(errand.reply()?.pop().map(Ok).into_iter().collect())
-    }
-
-    async fn send_members(&self, pipeline: &Pipeline, deadline: Instant) -> Result<Replies> {
-        let mut errands = Vec::with_capacity(pipeline.len());
-        for command in pipeline.cmd_iter() {
-            errands.push(match Route::of(command)? {
-                Route::Slot(slot) => Errand::new(vec![command], Some(slot)),
-                Route::AnyMaster => Errand::new(vec![command], None),
-                // Its replies would have to be put together in the midst of those of the others.
-                Route::Divided(_) | Route::AllMasters(_) => Errand::apart(command),
-            });
-        }
-        for errand in errands.iter_mut().filter(|errand| errand.apart) {
-            let reply = self.send(errand.commands[0], deadline).await;
-            errand.outcome = Some(reply.map(|reply| vec![reply]));
-        }
-        self.deliver(&mut errands, deadline).await;
-        Ok(errands.into_iter().map(|errand| errand.reply().map(|mut replies| replies.remove(0))).collect())
-    }
-
-    /// Sends each errand to the node for it, and after it when it is elsewhere, until all have an outcome.
-    async fn deliver(&self, errands: &mut [Errand<'_>], deadline: Instant) {
-        let mut round = 0;
-        let mut pause = PAUSE.0;
+    /// A dedicated connection to the master of a key's slot; a slot that nobody serves is waited for.
+    async fn lend(&self, key: &[u8]) -> Result<Dedicated> {
+        let deadline = Instant::now() + self.shards.setup().config.pool.wait_timeout;
+        let mut patience = self.patience(deadline);
         loop {
-            if round > 0 || errands.iter().any(|errand| errand.detour.is_some()) {
-                self.shards.suspect();
-            }
-            let wait = round > PROMPT_HOPS || errands.iter().any(Errand::is_waiting);
-            if wait && !self.pause(&mut pause, deadline).await {
-                errands.iter_mut().for_each(Errand::give_up);
-            }
-            let groups = self.group(errands, deadline).await;
-            if groups.is_empty() && errands.iter().all(|errand| errand.outcome.is_some()) {
-                return;
-            }
-            let answers = join_all(groups.iter().map(|group| group.send(errands, deadline))).await;
-            for (group, answer) in groups.iter().zip(answers) {
-                group.settle(errands, answer);
-            }
-            round += 1;
-        }
-    }
-
-    /// Puts the errands without an outcome together by the node they are to go to.
-    async fn group(&self, errands: &mut [Errand<'_>], deadline: Instant) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
-        for (index, errand) in errands.iter_mut().enumerate().filter(|(_, errand)| errand.outcome.is_none()) {
-            match self.target(errand, deadline).await {
-                Ok((node, asking)) => {
-                    let same = |group: &&mut Group| Arc::ptr_eq(&group.node, &node) && group.asking == asking;
-                    match groups.iter_mut().find(same) {
-                        Some(group) => group.members.push(index),
-                        None => groups.push(Group { node, asking, members: vec![index] }),
+            let lent = match self.node_for(Some(slot_of(key))) {
+                Ok(node) => node.pool().acquire().await,
+                Err(error) => Err(error),
+            };
+            match lent {
+                Err(error) if did_not_run(&error) => {
+                    self.shards.suspect();
+                    if !patience.pause().await {
+                        return Err(error);
                     }
                 }
-                Err(error) => errand.fail(error, None),
+                outcome => return outcome,
             }
         }
-        groups
-    }
-
-    async fn target(&self, errand: &mut Errand<'_>, deadline: Instant) -> Result<(Arc<Node>, bool)> {
-        if let Some(Detour::To { endpoint, asking }) = errand.detour.take() {
-            return Ok((self.shards.at(&endpoint, deadline).await?, asking));
-        }
-        let node = match errand.slot {
-            Some(slot) => self.shards.view().master_of(slot).cloned(),
-            None => self.shards.any_master(),
-        };
-        let unserved =
-            || Error::not_sent(ErrorKind::Unavailable, "no node serves the slot; nothing was sent");
-        Ok((node.ok_or_else(unserved)?, false))
-    }
-
-    /// Waits for a change of the topology or for a while. `false` when the deadline has come.
-    async fn pause(&self, pause: &mut Duration, deadline: Instant) -> bool {
-        let mut version = self.shards.version();
-        let until = (Instant::now() + jittered(*pause)).min(deadline);
-        let _ = timeout_at(until, version.changed()).await;
-        *pause = (*pause * 2).min(PAUSE.1);
-        Instant::now() < deadline
     }
 }
 
@@ -194,23 +82,49 @@ impl Topology for Cluster {
         self.shards.setup()
     }
 
+    /// A message that is published anywhere reaches all nodes, so any of them will do to subscribe.
+    fn subscribing(&self) -> Arc<Setup> {
+        let setup = self.shards.setup();
+        let dialer = setup.dialer.sharing(Arc::clone(&setup.config), Purpose::Any);
+        setup.beside(Arc::clone(&setup.config), dialer, Pick::start(&self.shards, Among::Masters))
+    }
+
     fn state(&self) -> State {
         let view = self.shards.view();
         let down = view.masters.iter().map(|node| node.state()).find(|state| *state != State::Up);
         down.unwrap_or(State::Up)
     }
 
-    fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
+    fn patients(&self) -> Vec<Patient> {
+        let mut patients = Vec::new();
+        self.shards.view().masters.iter().for_each(|node| node.patients(&mut patients));
+        patients
+    }
+
+    fn is_whole(&self) -> bool {
+        self.shards.view().map.is_complete()
+    }
+
+    fn pool_stats(&self) -> PoolStats {
+        self.shards.view().masters.iter().map(|node| node.pool().stats()).sum()
+    }
+
+    fn dedicated<'a>(&'a self, key: Option<&'a [u8]>) -> BoxFuture<'a, Result<Dedicated>> {
         Box::pin(async move {
-            match Route::of(command)? {
-                Route::Slot(slot) => self.send_to(Some(slot), command, deadline).await,
-                Route::AnyMaster => self.send_to(None, command, deadline).await,
-                Route::Divided(division) => {
-                    self.send_parts(command, division.step, division.gather, deadline).await
-                }
-                Route::AllMasters(gather) => self.send_to_all(command, gather, deadline).await,
-            }
+            let which = || {
+                let context = "a connection to any node of a cluster; ask for the one that serves your keys";
+                Error::not_sent(ErrorKind::Unsupported, context)
+            };
+            self.lend(key.ok_or_else(which)?).await
         })
+    }
+
+    fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(self.dispatch(command, Delivery::Answered, deadline))
+    }
+
+    fn write<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(self.dispatch(command, self.delivery_of_writes(), deadline))
     }
 
     fn send_pipeline<'a>(&'a self, piped: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>> {
@@ -222,18 +136,12 @@ impl Topology for Cluster {
         })
     }
 
+    fn master_of(&self, key: &[u8]) -> Option<Arc<Node>> {
+        self.shards.view().master_of(slot_of(key)).cloned()
+    }
+
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
-        Box::pin(async move {
-            let slot = slot_of(key);
-            let node = self.shards.view().master_of(slot).cloned();
-            if let Some(node) = node {
-                match node.get(key, deadline).await {
-                    Err(error) if did_not_run(&error) => {}
-                    outcome => return outcome,
-                }
-            }
-            reply::bytes(self.send_to(Some(slot), &get_command(key), deadline).await?)
-        })
+        Box::pin(self.find_and_read(slot_of(key), key, deadline))
     }
 
     fn set<'a>(
@@ -244,15 +152,9 @@ impl Topology for Cluster {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
-            let slot = slot_of(key);
-            let node = self.shards.view().master_of(slot).cloned();
-            if let Some(node) = node {
-                match node.set(key, value, options, deadline).await {
-                    Err(error) if did_not_run(&error) => {}
-                    outcome => return outcome,
-                }
-            }
-            reply::written(self.send_to(Some(slot), &options.command(key, value), deadline).await?)
+            let command = options.command(key, value);
+            let delivery = self.delivery_of_writes();
+            reply::written(self.send_to(Some(slot_of(key)), &command, delivery, deadline).await?)
         })
     }
 
@@ -271,14 +173,14 @@ impl Topology for Cluster {
 
     fn ground(&self, deadline: Instant) -> BoxFuture<'_, Result<Option<Ground>>> {
         Box::pin(async move {
-            let mut pause = PAUSE.0;
+            let mut patience = self.patience(deadline);
             loop {
                 let error = match self.shards.survey(deadline).await {
                     Ok(ground) => return Ok(Some(ground)),
                     Err(error) => error,
                 };
                 self.shards.suspect();
-                if !self.pause(&mut pause, deadline).await {
+                if !patience.pause().await {
                     return Err(error);
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::credentials::{Credentials, CredentialsProvider};
-use crate::endpoint::Endpoint;
+use crate::endpoint::{AddressMap, Endpoint};
 use crate::error::{Error, Result};
 use crate::observe::{EndpointGate, Observer};
 use crate::reader::ReadFrom;
@@ -49,6 +49,8 @@ pub struct Config {
     /// How often a cluster's topology is looked at when nothing hints at a change, give or take a quarter.
     /// Default: 30 s.
     pub topology_interval: Duration,
+    /// Applied to every address that a sentinel or a node of a cluster announces. Default: none.
+    pub address_map: Option<Arc<AddressMap>>,
     /// Pauses between connection attempts, which never end. Default: 10 ms to 200 ms.
     pub backoff: Backoff,
     /// Socket options. Default: see [`Tcp`].
@@ -63,12 +65,13 @@ pub struct Config {
     pub max_queued: usize,
     /// Batching of typed operations. Default: see [`Batching`].
     pub batching: Batching,
-    /// Which node answers [`Conn::get`](crate::Conn::get), behind Sentinel. Default: [`ReadFrom::Master`].
+    /// Which node answers [`Conn::get`](crate::Conn::get), behind Sentinel and on a cluster. Default:
+    /// [`ReadFrom::Master`].
     pub read_from: ReadFrom,
-    /// When a write counts as done, for [`Conn::set`](crate::Conn::set) and [`Conn::write`](crate::Conn::write);
-    /// a cluster offers [`WriteConcern::Fast`] only. Default: [`WriteConcern::Fast`].
+    /// When a write counts as done, for [`Conn::set`](crate::Conn::set) and [`Conn::write`](crate::Conn::write).
+    /// Default: [`WriteConcern::Fast`].
     pub write_concern: WriteConcern,
-    /// The pool of dedicated connections. Default: see [`Pooling`].
+    /// The pool of dedicated connections, on a cluster one for each master. Default: see [`Pooling`].
     pub pool: Pooling,
     /// How often the health of the server is checked. Default: 5 s.
     pub health_interval: Duration,
@@ -145,11 +148,12 @@ pub struct KeepAlive {
 /// When typed operations ([`Conn::get`](crate::Conn::get), [`Conn::set`](crate::Conn::set)) share requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// Operations in flight from which on further ones are batched, `None` for never. Default: 24.
+    /// Operations in flight from which on further ones are batched, `None` for never. Default: 12.
     pub threshold: Option<usize>,
     /// Most operations in one batch. Default: 256.
     pub max_members: usize,
-    /// Batches of each sort (reads, writes) that may be unanswered at a time. Default: 2.
+    /// Batches of each sort (reads, writes) that may be unanswered at a time; an operation may wait for one of them
+    /// first, so over a slow network fewer of them mean longer waits. Default: 8.
     pub concurrency: usize,
     /// Values from this size on travel on a connection of their own, never in a batch. Default: 64 KiB.
     pub large_value: usize,
@@ -194,7 +198,7 @@ impl Default for KeepAlive {
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { threshold: Some(24), max_members: 256, concurrency: 2, large_value: 64 * 1024 }
+        Self { threshold: Some(12), max_members: 256, concurrency: 8, large_value: 64 * 1024 }
     }
 }
 
@@ -225,7 +229,8 @@ impl Config {
     ///   those of the master; `rediss+sentinel://` for TLS to the sentinels and to the master
     ///
     /// with the query parameters `db`, `user`, `password`, `protocol` (`resp2` or `resp3`) and `client_name`,
-    /// and for sentinels `sentinel_user` and `sentinel_password`.
+    /// for sentinels `sentinel_user` and `sentinel_password`, and for TLS the paths of PEM files `ssl_ca_certs`,
+    /// `ssl_certfile` and `ssl_keyfile`, which hold for servers and sentinels alike.
     /// User and password are percent-decoded. The default port is 6379.
     ///
     /// # Errors
@@ -233,6 +238,14 @@ impl Config {
     /// build does not open.
     pub fn from_url(url: &str) -> Result<Self> {
         crate::url::parse(url)
+    }
+
+    /// Where an announced address is reached from here.
+    pub(crate) fn reachable(&self, announced: Endpoint) -> Arc<Endpoint> {
+        Arc::new(match &self.address_map {
+            Some(map) => map(&announced),
+            None => announced,
+        })
     }
 
     pub(crate) fn new(servers: Servers) -> Self {
@@ -251,6 +264,7 @@ impl Config {
             command_timeout: Duration::from_secs(3),
             stall_timeout: Duration::from_secs(1),
             topology_interval: Duration::from_secs(30),
+            address_map: None,
             backoff: Backoff::default(),
             tcp: Tcp::default(),
             max_in_flight: 4096,
@@ -310,11 +324,9 @@ impl Config {
             "must be printable ASCII, no spaces",
         )?;
         let has_replicas =
-            self.read_from == ReadFrom::Master || matches!(self.servers, Servers::Sentinel { .. });
-        demand(has_replicas, "read_from", "must be Master except behind Sentinel")?;
+            self.read_from == ReadFrom::Master || !matches!(self.servers, Servers::Standalone(_));
+        demand(has_replicas, "read_from", "must be Master for a standalone server")?;
         if let WriteConcern::Wait { replicas, timeout } = self.write_concern {
-            let offered = !matches!(self.servers, Servers::Cluster { .. });
-            demand(offered, "write_concern", "must be Fast on a cluster")?;
             demand(replicas > 0, "write_concern.replicas", "must not be zero")?;
             demand(timeout >= Duration::from_millis(1), "write_concern.timeout", "must not be below 1 ms")?;
         }
@@ -347,6 +359,7 @@ impl fmt::Debug for Config {
             .field("command_timeout", &self.command_timeout)
             .field("stall_timeout", &self.stall_timeout)
             .field("topology_interval", &self.topology_interval)
+            .field("address_map", &self.address_map.is_some())
             .field("backoff", &self.backoff)
             .field("tcp", &self.tcp)
             .field("max_in_flight", &self.max_in_flight)

@@ -11,10 +11,11 @@ use crate::cluster::Cluster;
 use crate::config::{Config, Servers};
 use crate::dedicated::Dedicated;
 use crate::endpoint::{EndpointSource, FixedEndpoint};
-use crate::error::{Class, Error, ErrorKind, Result};
+use crate::errand::did_not_run;
+use crate::error::Result;
 use crate::events::{Events, State};
 use crate::guard::refuse_stateful;
-use crate::health::Health;
+use crate::health::{Health, watch_over};
 use crate::node::Node;
 use crate::options::SetOptions;
 use crate::pool::PoolStats;
@@ -32,6 +33,7 @@ use crate::topology::{Replies, Topology};
 #[derive(Clone)]
 pub struct Conn {
     topology: Arc<dyn Topology>,
+    health: watch::Receiver<Health>,
 }
 
 impl Conn {
@@ -50,12 +52,17 @@ impl Conn {
             }
             Servers::Cluster { seeds } => {
                 let seeds = seeds.clone();
-                return Ok(Self { topology: Arc::new(Cluster::connect(config, &seeds, deadline).await?) });
+                return Ok(Self::over(Cluster::connect(config, &seeds, deadline).await?));
             }
         };
         let node = Node::start(Setup::new(Arc::new(config), source));
         node.ready(deadline).await?;
-        Ok(Self { topology: Arc::new(node) })
+        Ok(Self::over(node))
+    }
+
+    fn over(topology: impl Topology) -> Self {
+        let topology: Arc<dyn Topology> = Arc::new(topology);
+        Self { health: watch_over(&topology), topology }
     }
 
     /// Sends a command and waits for its answer, at most until `deadline`.
@@ -89,10 +96,16 @@ impl Conn {
     /// # Errors
     /// `WrongType` when the key holds something else; otherwise as [`run`](Self::run).
     pub async fn get(&self, key: &[u8], deadline: Instant) -> Result<Option<Vec<u8>>> {
-        match self.topology.single() {
-            Some(node) => node.get(key, deadline).await,
-            None => self.topology.get(key, deadline).await,
+        if let Some(node) = self.topology.single() {
+            return node.get(key, deadline).await;
         }
+        if let Some(node) = self.topology.master_of(key) {
+            match node.get(key, deadline).await {
+                Err(error) if did_not_run(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        self.topology.get(key, deadline).await
     }
 
     /// Writes a string over whatever the key held, and says whether it did: `false` only when the condition
@@ -109,10 +122,35 @@ impl Conn {
         deadline: Instant,
     ) -> Result<bool> {
         options.validate()?;
-        match self.topology.single() {
-            Some(node) => node.set(key, value, options, deadline).await,
-            None => self.topology.set(key, value, options, deadline).await,
+        if let Some(node) = self.topology.single() {
+            return node.set(key, value, options, deadline).await;
         }
+        if let Some(node) = self.topology.master_of(key) {
+            match node.set(key, value, options, deadline).await {
+                Err(error) if did_not_run(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        self.topology.set(key, value, options, deadline).await
+    }
+
+    /// Runs a command on one `key`, as [`run`](Self::run) does; under load it shares a request with others. For
+    /// commands and scripts that the server answers at once: it answers the members of a request one after the other.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn call(&self, key: &[u8], command: &Cmd, deadline: Instant) -> Result<Value> {
+        refuse_stateful(command)?;
+        if let Some(node) = self.topology.single() {
+            return reply::value(node.call(command, deadline).await?);
+        }
+        if let Some(node) = self.topology.master_of(key) {
+            match node.call(command, deadline).await.and_then(reply::value) {
+                Err(error) if did_not_run(&error) => {}
+                outcome => return outcome,
+            }
+        }
+        reply::value(self.topology.send(command, deadline).await?)
     }
 
     /// Sends a command that writes, under the configured [`WriteConcern`](crate::WriteConcern). With
@@ -125,7 +163,7 @@ impl Conn {
         refuse_stateful(command)?;
         reply::value(match self.topology.single() {
             Some(node) => node.write(command, deadline).await?,
-            None => self.topology.send(command, deadline).await?,
+            None => self.topology.write(command, deadline).await?,
         })
     }
 
@@ -134,32 +172,43 @@ impl Conn {
     ///
     /// # Errors
     /// `Overloaded` when none became free in time; `Unavailable` while the server is not reachable;
-    /// `Unsupported` where there is no single node to connect to.
+    /// `Unsupported` on a cluster: see [`dedicated_for`](Self::dedicated_for).
     pub async fn dedicated(&self) -> Result<Dedicated> {
-        self.single("dedicated connections")?.pool().acquire().await
+        self.topology.dedicated(None).await
     }
 
-    /// The state of the pool of dedicated connections; all zero where there is no single node.
-    pub fn pool_stats(&self) -> PoolStats {
-        self.topology.single().map_or_else(PoolStats::default, |node| node.pool().stats())
-    }
-
-    /// Opens a subscription on a connection of its own.
+    /// As [`dedicated`](Self::dedicated); on a cluster, the connection is one to the master that serves `key`.
+    ///
+    /// It stays with that node. Once the slot has moved, commands on it fail with `Redirected`, a blocked one too:
+    /// drop it then, and ask again.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect), within `connect_timeout`; `Unsupported` where there is no single node.
+    /// `Overloaded` when none became free in time; `Unavailable` while the node is not reachable, on a cluster only
+    /// when that lasts for `pool.wait_timeout`.
+    pub async fn dedicated_for(&self, key: &[u8]) -> Result<Dedicated> {
+        self.topology.dedicated(Some(key)).await
+    }
+
+    /// The state of the pool of dedicated connections; on a cluster, the sum over its masters.
+    pub fn pool_stats(&self) -> PoolStats {
+        self.topology.pool_stats()
+    }
+
+    /// Opens a subscription on a connection of its own; on a cluster, to one of the masters, where what is published
+    /// anywhere arrives.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), within `connect_timeout`.
     pub async fn subscribe(&self) -> Result<Subscription> {
-        let setup = Arc::clone(self.single("subscriptions")?.setup());
+        let setup = self.topology.subscribing();
         let deadline = Instant::now() + setup.config.connect_timeout;
         Subscription::open(setup, deadline).await
     }
 
-    /// The server's health, checked every `health_interval` and when the connection is lost or back.
-    ///
-    /// # Errors
-    /// `Unsupported` where there is no single node.
-    pub fn health(&self) -> Result<watch::Receiver<Health>> {
-        Ok(self.single("one health for all")?.health().watch())
+    /// The health of the servers, and of the sentinels if there are any: checked every `health_interval`, and when
+    /// a connection is lost or back.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
     }
 
     /// What happens on the connections from now on.
@@ -177,14 +226,15 @@ impl Conn {
         &self.topology.setup().config
     }
 
-    /// Reads the TLS certificates and key of the connections to the servers again, for connections from now on.
-    /// That also happens by itself, see [`Tls`](crate::Tls). Does nothing without TLS.
+    /// Reads the TLS certificates and keys again, for connections to servers and sentinels from now on. That also happens by itself, see [`Tls`](crate::Tls). Does nothing without TLS.
     ///
     /// # Errors
     /// `InvalidConfig` when they cannot be used; the last good ones stay in use.
     #[cfg(feature = "tls")]
     pub async fn reload_tls(&self) -> Result<()> {
-        self.topology.setup().dialer.reload_tls().await
+        let setup = self.topology.setup();
+        setup.dialer.reload_tls().await?;
+        setup.source.reload_tls().await
     }
 
     /// Closes the shared connections, for every clone, and the idle ones of the pool; returns when they are closed.
@@ -195,12 +245,6 @@ impl Conn {
 
     pub(crate) fn topology(&self) -> Arc<dyn Topology> {
         Arc::clone(&self.topology)
-    }
-
-    fn single(&self, what: &'static str) -> Result<&Node> {
-        let unsupported =
-            || Error::new(ErrorKind::Unsupported, Class::NotSent, format!("{what} over many nodes"));
-        self.topology.single().ok_or_else(unsupported)
     }
 
     async fn send(&self, command: &Cmd, deadline: Instant) -> Result<Value> {

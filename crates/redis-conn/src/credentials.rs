@@ -57,8 +57,9 @@ pub trait CredentialsProvider: Send + Sync + 'static {
     /// A counter that grows with every rotation. Connections that stand are then authenticated anew with what
     /// [`credentials`](Self::credentials) answers, without a reconnect: needed where a server ends or limits
     /// sessions whose credentials have run out. Until the server accepts the new ones they stay authenticated as
-    /// they were, and it is tried again every second. Default: `None`, rotation is noticed by new connections
-    /// only.
+    /// they were, and it is tried again every second. Dedicated connections are authenticated anew before their
+    /// next command; subscriptions cannot be and move to a new connection, which shows as a
+    /// [`Notice::Gap`](crate::Notice::Gap). Default: `None`, rotation is noticed by new connections only.
     fn rotations(&self) -> Option<watch::Receiver<u64>> {
         None
     }

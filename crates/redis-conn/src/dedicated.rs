@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use redis::{Arg, Cmd, Pipeline, RedisError, RedisFuture, Value};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::dial::Dialed;
-use crate::error::Result;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::events::Event;
 use crate::guard::alters_connection;
+use crate::handshake::auth;
 use crate::pool::Pool;
+use crate::reauth::Rotations;
 use crate::reply;
 use crate::request::{Piped, Request, exchange};
+use crate::setup::Setup;
 
 /// A wait without end, as the server means it by a timeout of 0.
 const FOR_EVER: Duration = Duration::from_secs(86_400 * 365 * 30);
@@ -21,6 +26,8 @@ const FOR_EVER: Duration = Duration::from_secs(86_400 * 365 * 30);
 /// A connection of the pool, with what is known about its state.
 pub(crate) struct Session {
     dialed: Dialed,
+    endpoint: Arc<Endpoint>,
+    rotations: Rotations,
     pub(crate) epoch: u64,
     pub(crate) opened: Instant,
     pub(crate) idle_since: Instant,
@@ -33,10 +40,12 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(dialed: Dialed, epoch: u64) -> Self {
+    pub(crate) fn new(dialed: Dialed, endpoint: Arc<Endpoint>, rotations: Rotations, epoch: u64) -> Self {
         let now = Instant::now();
         Self {
             dialed,
+            endpoint,
+            rotations,
             epoch,
             opened: now,
             idle_since: now,
@@ -66,6 +75,26 @@ impl Session {
             b"EXEC" | b"DISCARD" => (self.is_watching, self.is_in_multi) = (false, false),
             _ => self.is_altered |= alters_connection(command),
         }
+    }
+
+    /// Presents rotated credentials before the next command; refused, the connection goes on as it was. Within
+    /// `MULTI` it has to wait, because commands are only queued there.
+    async fn renew(&mut self, setup: &Setup, deadline: Instant) {
+        if self.is_in_multi || !self.rotations.are_due() {
+            return;
+        }
+        let outcome = self.authenticate(setup, deadline).await;
+        self.rotations.settle(&outcome);
+        if outcome.is_ok() {
+            setup.publish(Event::Reauthenticated { endpoint: Arc::clone(&self.endpoint) });
+        }
+    }
+
+    async fn authenticate(&mut self, setup: &Setup, deadline: Instant) -> Result<()> {
+        let asking = timeout_at(deadline, setup.dialer.ask_credentials()).await;
+        let late = || Error::not_sent(ErrorKind::Timeout, "asking for rotated credentials");
+        let Some(credentials) = asking.map_err(|_| late())?? else { return Ok(()) };
+        reply::value(self.exchange(&auth(&credentials), deadline).await?).map(drop)
     }
 
     async fn exchange<R: Request>(&mut self, request: R, deadline: Instant) -> Result<R::Reply> {
@@ -123,16 +152,20 @@ impl Dedicated {
     }
 
     async fn send(&mut self, command: &Cmd, deadline: Instant) -> Result<Value> {
+        let setup = Arc::clone(&self.pool.link().setup);
         let session = self.session();
+        session.renew(&setup, deadline).await;
         session.note(command);
         let reply = session.exchange(command, deadline).await?;
         let epoch = session.epoch;
-        self.pool.link().inspect(epoch, <&Cmd as Request>::errors(&reply));
+        self.pool.inspect(epoch, <&Cmd as Request>::errors(&reply));
         Ok(reply)
     }
 
     async fn send_pipeline(&mut self, pipeline: Piped<'_>, deadline: Instant) -> Result<Vec<Value>> {
+        let setup = Arc::clone(&self.pool.link().setup);
         let session = self.session();
+        session.renew(&setup, deadline).await;
         pipeline.pipeline.cmd_iter().for_each(|command| session.note(command));
         let ends_watch = pipeline.pipeline.is_transaction();
         let replies = session.exchange(pipeline, deadline).await?;
@@ -140,7 +173,7 @@ impl Dedicated {
             session.is_watching = false;
         }
         let epoch = session.epoch;
-        self.pool.link().inspect(epoch, <Piped<'_> as Request>::errors(&replies));
+        self.pool.inspect(epoch, <Piped<'_> as Request>::errors(&replies));
         Ok(replies)
     }
 

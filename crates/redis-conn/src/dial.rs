@@ -18,7 +18,7 @@ use crate::config::{Config, Tcp};
 use crate::credentials::{Credentials, CredentialsProvider, FixedCredentials};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::handshake::{ServerInfo, handshake};
+use crate::handshake::{Purpose, ServerInfo, handshake};
 use crate::stream::{BoxStream, Traffic, Watched};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsConnector, explain};
@@ -26,12 +26,16 @@ use crate::tls::{TlsConnector, explain};
 /// Room in the driver's channel beyond the in-flight budget: batches and our own probes.
 const OWN_REQUESTS: usize = 256;
 
+/// Bytes that the driver gathers before it insists on writing: what hundreds of small requests need.
+const WRITE_BUFFER: usize = 64 * 1024;
+
 /// Opens connections as the configuration says.
 pub(crate) struct Dialer {
     config: Arc<Config>,
     credentials: Arc<dyn CredentialsProvider>,
     #[cfg(feature = "tls")]
-    tls: Option<TlsConnector>,
+    tls: Option<Arc<TlsConnector>>,
+    purpose: Purpose,
 }
 
 /// A connection whose handshake succeeded.
@@ -75,9 +79,21 @@ impl Dialer {
             .unwrap_or_else(|| Arc::new(FixedCredentials(config.credentials.clone())));
         Self {
             #[cfg(feature = "tls")]
-            tls: config.tls.clone().map(TlsConnector::new),
+            tls: config.tls.clone().map(|tls| Arc::new(TlsConnector::new(tls))),
             config,
             credentials,
+            purpose: Purpose::Any,
+        }
+    }
+
+    /// Another dialer with the same credentials and certificates.
+    pub(crate) fn sharing(&self, config: Arc<Config>, purpose: Purpose) -> Self {
+        Self {
+            config,
+            credentials: Arc::clone(&self.credentials),
+            #[cfg(feature = "tls")]
+            tls: self.tls.clone(),
+            purpose,
         }
     }
 
@@ -117,6 +133,7 @@ impl Dialer {
         let settings = AsyncConnectionConfig::new()
             .set_response_timeout(None)
             .set_connection_timeout(None)
+            .set_write_backpressure_boundary(WRITE_BUFFER)
             .set_pipeline_buffer_size(self.config.max_in_flight + OWN_REQUESTS);
         let watched = Watched::new(stream, Arc::clone(&traffic));
         let (mux, driver) =
@@ -125,8 +142,12 @@ impl Dialer {
                     .with_source(error)
             })?;
         let driver = Driver { task: tokio::spawn(driver), traffic: Arc::clone(&traffic) };
-        let server = handshake(&mux, &self.config, credentials).await?;
+        let server = handshake(&mux, &self.config, credentials, self.purpose).await?;
         Ok(Dialed { mux, traffic, server, driver })
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Grows when the credentials have changed; `None` when they do not.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::error::Result;
 use crate::handshake::ServerInfo;
+use crate::health::NodeHealth;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +25,10 @@ pub enum Endpoint {
     /// The path of a Unix domain socket.
     Unix(PathBuf),
 }
+
+/// Translates an address that a sentinel or a node of a cluster announces into one that is reachable from here
+/// (NAT, containers).
+pub type AddressMap = dyn Fn(&Endpoint) -> Endpoint + Send + Sync;
 
 impl Endpoint {
     /// A TCP endpoint.
@@ -59,6 +64,25 @@ pub(crate) trait EndpointSource: Send + Sync + 'static {
 
     /// Whether what answered at the endpoint is what was looked for (its role, say).
     fn verify(&self, endpoint: &Endpoint, server: &ServerInfo) -> Result<()>;
+
+    /// The answer, where it is always the same.
+    fn constant(&self) -> Option<Arc<Endpoint>> {
+        None
+    }
+
+    /// A command that was sent to the endpoint belongs elsewhere.
+    fn misled(&self) {}
+
+    /// How the sentinels are that give the answers.
+    fn sentinels(&self) -> Option<watch::Receiver<Vec<NodeHealth>>> {
+        None
+    }
+
+    /// Reads the TLS certificates again with which it makes connections of its own.
+    #[cfg(feature = "tls")]
+    async fn reload_tls(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The source of a standalone server: one address that never changes.
@@ -85,5 +109,9 @@ impl EndpointSource for FixedEndpoint {
 
     fn verify(&self, _: &Endpoint, _: &ServerInfo) -> Result<()> {
         Ok(())
+    }
+
+    fn constant(&self) -> Option<Arc<Endpoint>> {
+        Some(Arc::clone(&self.endpoint))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
-use crate::slots::SLOTS;
+use crate::slots::{Reachable, SLOTS};
 
 /// The ownership of all slots at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +27,14 @@ const UNOWNED: usize = usize::MAX;
 
 impl Ground {
     /// Reads what each master answered to `CLUSTER NODES`. `None` when a slot is claimed by none of them, or
-    /// an answer has another shape.
-    pub(crate) fn survey(answers: &[(Arc<Endpoint>, String)]) -> Option<Self> {
+    /// an answer has another shape. `reachable` translates the addresses of other nodes; their own are known.
+    pub(crate) fn survey(answers: &[(Arc<Endpoint>, String)], reachable: &Reachable<'_>) -> Option<Self> {
         let mut ids = HashMap::new();
         for (_, text) in answers {
             for line in text.lines() {
                 let mut fields = line.split(' ');
-                ids.entry(fields.next()?).or_insert_with_key(|_| fields.next().and_then(address));
+                ids.entry(fields.next()?)
+                    .or_insert_with_key(|_| fields.next().and_then(address).map(reachable));
             }
         }
         for (endpoint, text) in answers {
@@ -75,11 +76,11 @@ fn own_line(text: &str) -> Option<&str> {
 }
 
 /// `ip:port@bus[,hostname]`; a node that prefers its host name is known by that.
-fn address(field: &str) -> Option<Arc<Endpoint>> {
+fn address(field: &str) -> Option<Endpoint> {
     let (address, rest) = field.split_once('@')?;
     let (host, port) = address.rsplit_once(':')?;
     let host = rest.split(',').nth(1).filter(|name| !name.is_empty()).unwrap_or(host);
-    (!host.is_empty()).then_some(Arc::new(Endpoint::tcp(host, port.parse().ok()?)))
+    (!host.is_empty()).then_some(Endpoint::tcp(host, port.parse().ok()?))
 }
 
 fn range(token: &str) -> Option<std::ops::RangeInclusive<usize>> {
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn ownership_and_moves_are_read_from_the_masters_own_lines() {
         let answers = [(endpoint(7000), A.to_owned()), (endpoint(7001), B.to_owned())];
-        let ground = Ground::survey(&answers).unwrap();
+        let ground = Ground::survey(&answers, &Arc::new).unwrap();
         assert_eq!(ground.owner_of(8002), &endpoint(7000));
         assert_eq!(ground.owner_of(8001), &endpoint(7001));
         let expected = Move { slot: 93, from: endpoint(7000), to: endpoint(7002) };
@@ -125,17 +126,18 @@ mod tests {
 
     #[test]
     fn a_slot_nobody_owns_is_no_ground_to_walk_on() {
-        assert_eq!(Ground::survey(&[(endpoint(7000), A.to_owned())]), None);
-        assert_eq!(Ground::survey(&[(endpoint(7000), "nonsense".to_owned())]), None);
+        assert_eq!(Ground::survey(&[(endpoint(7000), A.to_owned())], &Arc::new), None);
+        assert_eq!(Ground::survey(&[(endpoint(7000), "nonsense".to_owned())], &Arc::new), None);
     }
 
     #[test]
     fn changes_name_the_old_and_the_new_owner() {
         let before =
-            Ground::survey(&[(endpoint(7000), A.to_owned()), (endpoint(7001), B.to_owned())]).unwrap();
+            Ground::survey(&[(endpoint(7000), A.to_owned()), (endpoint(7001), B.to_owned())], &Arc::new)
+                .unwrap();
         let a = A.replace("0-8000", "0-7999");
         let b = B.replace("connected 8001 8003", "connected 8000-8001 8003");
-        let after = Ground::survey(&[(endpoint(7000), a), (endpoint(7001), b)]).unwrap();
+        let after = Ground::survey(&[(endpoint(7000), a), (endpoint(7001), b)], &Arc::new).unwrap();
         let expected = Move { slot: 8000, from: endpoint(7000), to: endpoint(7001) };
         assert_eq!(before.changes(&after), [expected]);
         assert_eq!(before.changes(&before), []);

@@ -30,8 +30,32 @@ pub(crate) struct ServerInfo {
     pub(crate) role: Option<Role>,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Any,
+    /// Reading from a replica of a cluster, which sends readers to its master unless told otherwise.
+    ClusterReplica,
+}
+
 /// Runs the handshake on a fresh connection. The caller bounds its time.
 pub(crate) async fn handshake(
+    connection: &MultiplexedConnection,
+    config: &Config,
+    credentials: Option<&Credentials>,
+    purpose: Purpose,
+) -> Result<ServerInfo> {
+    let info = greet(connection, config, credentials).await?;
+    if purpose == Purpose::ClusterReplica {
+        let reply = connection.clone().send_packed_command(&redis::cmd("READONLY")).await;
+        if let Value::ServerError(error) = reply.map_err(unsent)? {
+            return Err(server_error(&error));
+        }
+    }
+    Ok(info)
+}
+
+async fn greet(
     connection: &MultiplexedConnection,
     config: &Config,
     credentials: Option<&Credentials>,

@@ -33,7 +33,8 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(dialed: &Dialed, epoch: u64, endpoint: Arc<Endpoint>) -> Self {
+    pub(crate) fn new(dialed: &Dialed, epoch: u64, endpoint: Arc<Endpoint>, budget: &Arc<Budget>) -> Self {
+        dialed.traffic.share(budget);
         Self {
             mux: dialed.mux.clone(),
             epoch,
@@ -128,15 +129,18 @@ pub(crate) struct Link {
     pub(crate) setup: Arc<Setup>,
     pub(crate) current: ArcSwapOption<Live>,
     pub(crate) status: watch::Sender<Status>,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) signal: Signal,
+    /// The server that was dialled last.
+    last: ArcSwapOption<Endpoint>,
 }
 
 impl Link {
     pub(crate) fn new(setup: Arc<Setup>) -> Self {
         let status = watch::Sender::new(Status { state: State::Connecting, failure: None });
-        let budget = Budget::new(&setup.config);
-        Self { setup, current: ArcSwapOption::empty(), status, budget, signal: Signal::default() }
+        let budget = Arc::new(Budget::new(&setup.config));
+        let (current, last) = (ArcSwapOption::empty(), ArcSwapOption::empty());
+        Self { setup, current, status, budget, signal: Signal::default(), last }
     }
 
     /// Sends one request and waits for its answer, at most until `deadline`. Error replies come back as data.
@@ -170,7 +174,8 @@ impl Link {
     pub(crate) async fn charge(&self, bytes: usize, deadline: Instant) -> Result<Share<'_>> {
         let charge = match self.budget.try_take(bytes) {
             Some(charge) => charge,
-            None => self.wait_in_line(bytes, deadline).await?,
+            // Boxed, as it is rare: the future of each operation would be the larger for it.
+            None => Box::pin(self.wait_in_line(bytes, deadline)).await?,
         };
         Ok(Share { link: self, live: None, charge })
     }
@@ -183,9 +188,31 @@ impl Link {
         self.current.load_full().ok_or_else(|| self.down())
     }
 
+    /// The established connection, for an operation of the caller's. While there is none the gate is asked all the
+    /// same, for the server that was dialled last: it hears of the failure, and may refuse from some number on.
+    ///
+    /// # Errors
+    /// As [`live`](Self::live); `Rejected` when the gate refuses.
+    pub(crate) fn live_for_caller(&self) -> Result<Arc<Live>> {
+        match self.current.load_full() {
+            Some(live) => Ok(live),
+            None => Err(self.down_for_caller()),
+        }
+    }
+
+    /// Fails as [`live_for_caller`](Self::live_for_caller) does.
+    pub(crate) fn check_up(&self) -> Result<()> {
+        if self.current.load().is_some() { Ok(()) } else { Err(self.down_for_caller()) }
+    }
+
+    /// Notes which server is being dialled.
+    pub(crate) fn dials(&self, endpoint: &Arc<Endpoint>) {
+        self.last.store(Some(Arc::clone(endpoint)));
+    }
+
     async fn wait_in_line(&self, bytes: usize, deadline: Instant) -> Result<Charge> {
         // While down there is nothing to wait for.
-        drop(self.live()?);
+        self.check_up()?;
         let began = Instant::now();
         let charge = self.budget.wait(bytes, deadline).await;
         self.setup.observe(|observer| observer.queued(began.elapsed()));
@@ -198,7 +225,7 @@ impl Link {
         deadline: Instant,
         share: Share<'_>,
     ) -> Result<R::Reply> {
-        let live = self.live()?;
+        let live = self.live_for_caller()?;
         let permit = self.admit(&live.endpoint)?;
         let result = self.exchange_on(live, request, deadline, share).await;
         if let Some(permit) = permit {
@@ -241,6 +268,20 @@ impl Link {
                 self.signal.raise(epoch, trouble);
             }
         }
+    }
+
+    fn down_for_caller(&self) -> Error {
+        let down = self.down();
+        if down.kind() == ErrorKind::Closed {
+            return down;
+        }
+        let Some(endpoint) = self.last.load_full() else { return down };
+        match self.admit(&endpoint) {
+            Ok(Some(permit)) => permit.finish(&Err::<(), _>(down.restated())),
+            Ok(None) => {}
+            Err(refused) => return refused,
+        }
+        down
     }
 
     fn down(&self) -> Error {

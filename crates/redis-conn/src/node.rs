@@ -9,7 +9,7 @@ use crate::batch::Batcher;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
-use crate::health::HealthCheck;
+use crate::health::{Duty, Patient};
 use crate::link::Link;
 use crate::options::{SetOptions, get_command};
 use crate::pool::Pool;
@@ -18,7 +18,7 @@ use crate::reply;
 use crate::request::Request;
 use crate::setup::Setup;
 use crate::supervisor::Supervised;
-use crate::wait::Committer;
+use crate::wait::{Committer, Write};
 
 /// The server at an endpoint source, reached over a supervised shared connection, and a second one for large
 /// values.
@@ -31,7 +31,6 @@ pub(crate) struct Node {
     /// For writes that replicas have to confirm.
     committer: Option<Committer>,
     pool: Arc<Pool>,
-    health: HealthCheck,
     /// Opened by the first large value, so that those never stand before small ones.
     large: OnceLock<Supervised>,
 }
@@ -42,14 +41,19 @@ impl Node {
         let main = Supervised::start(&setup);
         let batcher = Batcher::start(&main.link);
         let pool = Pool::start(&main.link);
-        let health = HealthCheck::start(&main.link);
         let reader = Reader::start(&setup);
         let committer = Committer::start(&setup);
-        Self { setup, main, batcher, reader, committer, pool, health, large: OnceLock::new() }
+        Self { setup, main, batcher, reader, committer, pool, large: OnceLock::new() }
     }
 
+    /// Waits for the shared connection.
+    pub(crate) async fn connected(&self, deadline: Instant) -> Result<()> {
+        self.main.ready(deadline).await
+    }
+
+    /// Waits for all connections that operations may need.
     pub(crate) async fn ready(&self, deadline: Instant) -> Result<()> {
-        self.main.ready(deadline).await?;
+        self.connected(deadline).await?;
         if let Some(reader) = &self.reader {
             reader.ready(deadline).await?;
         }
@@ -77,8 +81,10 @@ impl Node {
         &self.pool
     }
 
-    pub(crate) fn health(&self) -> &HealthCheck {
-        &self.health
+    /// What its health depends on: the shared connection, and the one to read over.
+    pub(crate) fn patients(&self, patients: &mut Vec<Patient>) {
+        patients.push(Patient::new(&self.main.link, Duty::Master));
+        patients.extend(self.reader.as_ref().map(|reader| Patient::new(reader.link(), Duty::Replica)));
     }
 
     pub(crate) fn link(&self) -> &Arc<Link> {
@@ -92,7 +98,7 @@ impl Node {
 
     /// Sends, and says in which epoch of the connection; `u64::MAX`, which is none, when that is not certain.
     pub(crate) async fn send_in_epoch(&self, command: &Cmd, deadline: Instant) -> Result<(Value, u64)> {
-        let epoch = self.link().live()?.epoch;
+        let epoch = self.link().live_for_caller()?.epoch;
         let reply = self.send(command, deadline).await?;
         let after = self.link().live()?.epoch;
         Ok((reply, if after == epoch { epoch } else { u64::MAX }))
@@ -119,18 +125,39 @@ impl Node {
     ) -> Result<bool> {
         let (command, bytes) = (options.command(key, value), key.len() + value.len());
         reply::written(match (&self.committer, self.batcher_if_due(bytes)) {
-            (Some(committer), _) => committer.write(command, bytes, deadline).await?,
+            (Some(committer), _) => {
+                committer.write(Write { command, asking: false }, bytes, deadline).await?
+            }
             (None, Some(batcher)) => batcher.set(command, bytes, deadline).await?,
             (None, None) => self.send(&command, deadline).await?,
         })
     }
 
+    /// Sends a command, with others where enough is under way. Error replies come back as data.
+    pub(crate) async fn call(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
+        let bytes = command.bytes();
+        match self.batcher_if_due(bytes) {
+            Some(batcher) => batcher.set(command.clone(), bytes, deadline).await,
+            None => self.send(command, deadline).await,
+        }
+    }
+
     /// Sends a write under the configured write concern. Error replies come back as data.
     pub(crate) async fn write(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
         match &self.committer {
-            Some(committer) => committer.write(command.clone(), command.bytes(), deadline).await,
+            Some(committer) => {
+                let write = Write { command: command.clone(), asking: false };
+                committer.write(write, command.bytes(), deadline).await
+            }
             None => self.send(command, deadline).await,
         }
+    }
+
+    /// Sends a write that replicas have to confirm. Error replies come back as data.
+    pub(crate) async fn confirm(&self, write: Write, deadline: Instant) -> Result<Value> {
+        let bytes = (&write.command).bytes();
+        let unconfigured = || Error::not_sent(ErrorKind::Unsupported, "write_concern is Fast");
+        self.committer.as_ref().ok_or_else(unconfigured)?.write(write, bytes, deadline).await
     }
 
     pub(crate) async fn close(&self) {

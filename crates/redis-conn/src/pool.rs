@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use redis::ServerError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, interval, timeout};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, interval, timeout};
 use crate::dedicated::{Dedicated, Session};
 use crate::error::{Error, ErrorKind, Result};
 use crate::link::Link;
+use crate::reauth::Rotations;
 
 /// The dedicated connections of one node. Callers are served in the order in which they came.
 pub(crate) struct Pool {
@@ -51,6 +53,22 @@ pub struct PoolStats {
     pub opened: u64,
     /// Connections closed since the start: broken, poisoned, outdated, idle for too long or too old.
     pub discarded: u64,
+}
+
+/// All pools of a cluster's nodes together.
+impl std::iter::Sum for PoolStats {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, each| Self {
+            max: sum.max + each.max,
+            in_use: sum.in_use + each.in_use,
+            idle: sum.idle + each.idle,
+            waiting: sum.waiting + each.waiting,
+            acquired: sum.acquired + each.acquired,
+            timed_out: sum.timed_out + each.timed_out,
+            opened: sum.opened + each.opened,
+            discarded: sum.discarded + each.discarded,
+        })
+    }
 }
 
 impl Pool {
@@ -112,6 +130,15 @@ impl Pool {
 
     pub(crate) fn link(&self) -> &Arc<Link> {
         &self.link
+    }
+
+    /// Draws the conclusions from error replies over a lent connection.
+    pub(crate) fn inspect<'e>(&self, epoch: u64, errors: impl Iterator<Item = &'e ServerError>) {
+        let errors: Vec<_> = errors.collect();
+        if errors.iter().any(|error| error.code() == "MOVED") {
+            self.link.setup.source.misled();
+        }
+        self.link.inspect(epoch, errors.into_iter());
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -183,10 +210,11 @@ impl Pool {
         let setup = &self.link.setup;
         let epoch = setup.epoch();
         let endpoint = setup.locate().await?;
+        let rotations = Rotations::from_now_on(setup);
         let dialed = setup.dialer.dial(&endpoint).await?;
         setup.source.verify(&endpoint, &dialed.server)?;
         self.counts.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Session::new(dialed, epoch))
+        Ok(Session::new(dialed, endpoint, rotations, epoch))
     }
 
     /// Closes what is unfit and, above the minimum, what has been idle for long; reopens the minimum.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use redis::{Msg, RedisConnectionInfo};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout
 use crate::backoff::Schedule;
 use crate::classify::{SendState, classify};
 use crate::error::{Class, Error, ErrorKind, Result};
+use crate::reauth::Rotations;
 use crate::setup::Setup;
 
 /// Notices that may wait for a slow reader; what comes beyond is dropped and shows as a gap.
@@ -67,6 +68,7 @@ struct Change {
 impl Subscription {
     /// Connects.
     pub(crate) async fn open(setup: Arc<Setup>, deadline: Instant) -> Result<Self> {
+        let rotations = Rotations::from_now_on(&setup);
         let first = timeout_at(deadline, connect(&setup)).await;
         let first = first.map_err(|_| Error::not_sent(ErrorKind::Timeout, "opening a subscription"))??;
         let (changes, change_queue) = mpsc::channel(16);
@@ -76,6 +78,7 @@ impl Subscription {
             topics: BTreeSet::new(),
             changes: change_queue,
             notices: notice_queue,
+            rotations,
             has_gap: false,
         };
         let task = tokio::spawn(keeper.run(first)).abort_handle();
@@ -162,6 +165,7 @@ struct Keeper {
     topics: BTreeSet<Topic>,
     changes: mpsc::Receiver<Change>,
     notices: mpsc::Sender<Notice>,
+    rotations: Rotations,
     /// A gap that did not fit into the backlog yet.
     has_gap: bool,
 }
@@ -170,17 +174,23 @@ impl Keeper {
     async fn run(mut self, first: PubSub) {
         let mut schedule = Schedule::new(self.setup.config.backoff);
         let (sink, stream) = first.split();
-        self.serve(sink, stream).await;
+        let mut successor = self.serve(sink, stream).await;
         loop {
-            sleep(schedule.pause()).await;
-            let Ok(opened) = connect(&self.setup).await else { continue };
+            let opened = match successor.take() {
+                Some(opened) => opened,
+                None => {
+                    sleep(schedule.pause()).await;
+                    let Ok(opened) = connect(&self.setup).await else { continue };
+                    opened
+                }
+            };
             let (mut sink, stream) = opened.split();
             if self.restore(&mut sink).await.is_ok() {
                 schedule.reset();
                 // Only now: what is read afresh from here on misses nothing.
                 self.has_gap = true;
                 self.retry_gap();
-                self.serve(sink, stream).await;
+                successor = self.serve(sink, stream).await;
             }
         }
     }
@@ -192,33 +202,39 @@ impl Keeper {
         Ok(())
     }
 
-    /// Delivers until the connection is lost, does not answer, or belongs to a former master.
-    async fn serve(&mut self, mut sink: PubSubSink, mut stream: PubSubStream) {
+    /// Delivers until the connection is lost, does not answer, or belongs to a former master. When credentials
+    /// have rotated, it opens the connection that follows itself: a subscriber cannot authenticate anew.
+    async fn serve(&mut self, mut sink: PubSubSink, mut stream: PubSubStream) -> Option<PubSub> {
         let mut generation = self.setup.source.generation();
         let mut ping = interval(PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                message = stream.next() => match message {
-                    Some(message) => self.deliver(&message),
-                    None => return,
+                message = stream.next() => self.deliver(&message?),
+                change = self.changes.recv() => self.change(&mut sink, change?).await.ok()?,
+                Ok(()) = generation.changed() => return None,
+                () = self.rotations.due() => if let Some(successor) = self.succeed().await {
+                    // What has arrived already is not lost with its connection.
+                    while let Some(Some(message)) = stream.next().now_or_never() {
+                        self.deliver(&message);
+                    }
+                    return Some(successor);
                 },
-                change = self.changes.recv() => match change {
-                    Some(change) => if self.change(&mut sink, change).await.is_err() {
-                        return;
-                    },
-                    None => return,
-                },
-                Ok(()) = generation.changed() => return,
                 _ = ping.tick() => {
                     self.retry_gap();
                     let pong = sink.ping::<redis::Value>();
-                    if !matches!(timeout(self.setup.config.stall_timeout, pong).await, Ok(Ok(_))) {
-                        return;
-                    }
+                    timeout(self.setup.config.stall_timeout, pong).await.ok()?.ok()?;
                 }
             }
         }
+    }
+
+    /// A connection with rotated credentials; `None` while they are refused.
+    async fn succeed(&mut self) -> Option<PubSub> {
+        let opened = connect(&self.setup).await;
+        let outcome = opened.as_ref().map(drop).map_err(Error::restated);
+        self.rotations.settle(&outcome);
+        opened.ok()
     }
 
     /// Carries out a change and reports it; an error of the connection is returned, too, and the change is made
@@ -292,8 +308,10 @@ mod tests {
         let source = Arc::new(FixedEndpoint::new(endpoint.clone()));
         let setup = Setup::new(Arc::new(Config::standalone(endpoint)), source);
         let (_changes, changes) = mpsc::channel(1);
+        let rotations = Rotations::from_now_on(&setup);
         let (notices, mut reader) = mpsc::channel(NOTICE_BACKLOG);
-        let mut keeper = Keeper { setup, topics: BTreeSet::new(), changes, notices, has_gap: false };
+        let mut keeper =
+            Keeper { setup, topics: BTreeSet::new(), changes, notices, rotations, has_gap: false };
 
         for number in 0..NOTICE_BACKLOG + 500 {
             keeper.deliver(&message(number));

@@ -1,10 +1,14 @@
 //! Typed reads from a replica.
 
+use std::sync::Arc;
+
 use redis::Value;
 use tokio::time::Instant;
 
 use crate::batch::Batcher;
 use crate::error::{Class, Error, Result};
+use crate::handshake::Purpose;
+use crate::link::Link;
 use crate::options::get_command;
 use crate::request::Request;
 use crate::setup::Setup;
@@ -12,6 +16,10 @@ use crate::supervisor::Supervised;
 
 /// Which node answers typed reads. Replicas lag behind, so they may answer with older values, even older than
 /// what the same caller wrote before.
+///
+/// In a cluster that is a replica of the key's own shard. Nothing tells a replica that its master is handing a slot
+/// over, so keys that have moved already seem absent to it: `PreferReplica` asks the master about every key that
+/// its replica lacks, `Replica` reports such keys as absent until the slot has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum ReadFrom {
@@ -39,7 +47,10 @@ impl Reader {
             ReadFrom::PreferReplica => true,
             ReadFrom::Replica => false,
         };
-        let lane = Supervised::start(&Setup::new(setup.config.clone(), setup.source.replicas()?));
+        let purpose = if setup.many_slots { Purpose::ClusterReplica } else { Purpose::Any };
+        let dialer = setup.dialer.sharing(Arc::clone(&setup.config), purpose);
+        let source = setup.source.replicas()?;
+        let lane = Supervised::start(&setup.beside(Arc::clone(&setup.config), dialer, source));
         let batcher = Batcher::start(&lane.link);
         Some(Self { lane, batcher, falls_back })
     }
@@ -62,8 +73,14 @@ impl Reader {
             Err(error) if self.falls_back && is_of_the_node(&error) => None,
             // Error replies come as data; a replica that cannot answer now is none of the caller's business.
             Ok(Value::ServerError(error)) if self.falls_back && is_busy(error.code()) => None,
+            // A replica does not know which slots its master is handing over, and with them their keys.
+            Ok(Value::Nil) if self.falls_back && self.lane.link.setup.many_slots => None,
             answer => Some(answer),
         }
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.lane.link
     }
 
     pub(crate) async fn stop(&self) {
@@ -77,5 +94,5 @@ fn is_of_the_node(error: &Error) -> bool {
 }
 
 fn is_busy(code: &str) -> bool {
-    matches!(code, "LOADING" | "MASTERDOWN" | "BUSY")
+    matches!(code, "LOADING" | "MASTERDOWN" | "BUSY" | "MOVED" | "ASK" | "CLUSTERDOWN")
 }

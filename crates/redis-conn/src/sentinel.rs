@@ -1,6 +1,5 @@
 //! Sentinel: finds the master of a service, and follows it the moment the sentinels move it.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,140 +10,27 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Config;
-use crate::credentials::{Credentials, CredentialsProvider};
 use crate::dial::Dialer;
 use crate::endpoint::{Endpoint, EndpointSource};
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::handshake::{Role, ServerInfo};
-#[cfg(feature = "tls")]
-use crate::tls::Tls;
+use crate::health::{Duty, HealthReason, NodeHealth};
 
 mod ballot;
 mod replicas;
+mod settings;
 mod survey;
 mod watcher;
 
 use ballot::{Ballot, Choice, Effect, Vote};
 use replicas::ReplicaSource;
+pub use settings::SentinelSettings;
 
 /// How often all sentinels are asked while a switch waits for a majority.
 const RECOUNT: Duration = Duration::from_millis(25);
 
 /// Most sentinels watched at a time, configured and learned ones together.
 const MOST_SENTINELS: usize = 32;
-
-/// Translates an address that a sentinel announces into one that is reachable from here (NAT, containers).
-pub type AddressMap = dyn Fn(&Endpoint) -> Endpoint + Send + Sync;
-
-/// How to talk to the sentinels. Sentinels have credentials and TLS of their own: those of the master are never
-/// sent to them.
-///
-/// Each sentinel is watched over two connections: one subscribed to `+switch-master`, one to ask. An ACL user for
-/// that needs, on the sentinels, `&+switch-master +subscribe +sentinel|get-master-addr-by-name`; and, on the
-/// master, `+role` beside what the application uses. What else the user may do is made use of:
-/// `+sentinel|master` lets the latest configuration win where no address has a majority, `+sentinel|sentinels
-/// +sentinel|myid` lets further sentinels be learned, `+sentinel|replicas` is needed to read from replicas.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct SentinelSettings {
-    /// Credentials of the sentinels. Default: none.
-    pub credentials: Option<Credentials>,
-    /// Rotating credentials of the sentinels, preferred over [`credentials`](Self::credentials). Default: none.
-    pub credentials_provider: Option<Arc<dyn CredentialsProvider>>,
-    /// TLS to the sentinels. Default: none, plain TCP.
-    #[cfg(feature = "tls")]
-    pub tls: Option<Tls>,
-    /// Pause between two questions to each sentinel, beside its notifications; each pause is drawn from the
-    /// upper half. Default: 2 s.
-    pub poll_interval: Duration,
-    /// Whether to watch the sentinels that the configured ones know, too. Default: true.
-    pub learn: bool,
-    /// Applied to every address that a sentinel announces. Default: none.
-    pub address_map: Option<Arc<AddressMap>>,
-}
-
-impl Default for SentinelSettings {
-    fn default() -> Self {
-        Self {
-            credentials: None,
-            credentials_provider: None,
-            #[cfg(feature = "tls")]
-            tls: None,
-            poll_interval: Duration::from_secs(2),
-            learn: true,
-            address_map: None,
-        }
-    }
-}
-
-impl SentinelSettings {
-    /// Sets [`credentials`](Self::credentials).
-    #[must_use]
-    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
-        self.credentials = Some(credentials);
-        self
-    }
-
-    /// Sets [`credentials_provider`](Self::credentials_provider).
-    #[must_use]
-    pub fn with_credentials_provider(mut self, provider: Arc<dyn CredentialsProvider>) -> Self {
-        self.credentials_provider = Some(provider);
-        self
-    }
-
-    /// Sets [`tls`](Self::tls).
-    #[cfg(feature = "tls")]
-    #[must_use]
-    pub fn with_tls(mut self, tls: Tls) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
-    /// Sets [`poll_interval`](Self::poll_interval).
-    #[must_use]
-    pub fn with_poll_interval(mut self, interval: Duration) -> Self {
-        self.poll_interval = interval;
-        self
-    }
-
-    /// Sets [`learn`](Self::learn).
-    #[must_use]
-    pub fn with_learn(mut self, learn: bool) -> Self {
-        self.learn = learn;
-        self
-    }
-
-    /// Sets [`address_map`](Self::address_map).
-    #[must_use]
-    pub fn with_address_map(mut self, map: impl Fn(&Endpoint) -> Endpoint + Send + Sync + 'static) -> Self {
-        self.address_map = Some(Arc::new(map));
-        self
-    }
-
-    pub(crate) fn validate(&self) -> Result<()> {
-        if self.poll_interval < Duration::from_millis(10) {
-            return Err(Error::invalid("sentinel.poll_interval must not be below 10 ms"));
-        }
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &self.tls {
-            return tls.validate();
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for SentinelSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("SentinelSettings");
-        debug.field("credentials", &self.credentials);
-        debug.field("credentials_provider", &self.credentials_provider.is_some());
-        #[cfg(feature = "tls")]
-        debug.field("tls", &self.tls);
-        debug.field("poll_interval", &self.poll_interval);
-        debug.field("learn", &self.learn);
-        debug.field("address_map", &self.address_map.is_some()).finish()
-    }
-}
 
 /// The master of a service, as the sentinels name it now.
 pub(crate) struct SentinelSource {
@@ -175,6 +61,8 @@ struct Shared {
     /// Why a sentinel was not reached when that last happened.
     last_failure: Mutex<Option<Error>>,
     roster: Mutex<Roster>,
+    /// How each sentinel that is watched is.
+    standing: watch::Sender<Vec<NodeHealth>>,
     /// The watchers; `None` once the source is gone.
     watchers: Mutex<Option<JoinSet<()>>>,
 }
@@ -210,6 +98,7 @@ impl SentinelSource {
             replica_generation: watch::Sender::new(0),
             last_failure: Mutex::default(),
             roster: Mutex::default(),
+            standing: watch::Sender::default(),
             watchers: Mutex::new(Some(JoinSet::new())),
         });
         for sentinel in sentinels {
@@ -274,6 +163,15 @@ impl EndpointSource for SentinelSource {
             }
         }
     }
+
+    fn sentinels(&self) -> Option<watch::Receiver<Vec<NodeHealth>>> {
+        Some(self.shared.standing.subscribe())
+    }
+
+    #[cfg(feature = "tls")]
+    async fn reload_tls(&self) -> Result<()> {
+        self.shared.dialer.reload_tls().await
+    }
 }
 
 impl Drop for SentinelSource {
@@ -294,6 +192,7 @@ impl Shared {
         let Some(watchers) = watchers.as_mut() else { return };
         roster.endpoints.push(Arc::clone(&sentinel));
         self.ballot.lock().enrol(&sentinel.to_string());
+        self.note(&sentinel, Some(HealthReason::NotChecked), None);
         while watchers.try_join_next().is_some() {}
         watchers.spawn(watcher::watch(Arc::clone(self), sentinel, learned));
     }
@@ -325,6 +224,11 @@ impl Shared {
     /// Takes a sentinel's vote away; it goes on being watched.
     fn withdraw(&self, sentinel: &Arc<Endpoint>) {
         self.ballot.lock().strike(&sentinel.to_string());
+        self.standing.send_if_modified(|standing| {
+            let watched = standing.len();
+            standing.retain(|health| health.endpoint.as_ref() != Some(sentinel));
+            standing.len() < watched
+        });
         self.roster.lock().identities.retain(|known| known.address != *sentinel);
         self.counted();
     }
@@ -345,14 +249,41 @@ impl Shared {
         self.counted();
     }
 
-    fn lost(&self, sentinel: &Endpoint, error: Error) {
+    fn lost(&self, sentinel: &Arc<Endpoint>, error: Error) {
         self.ballot.lock().lost(&sentinel.to_string());
+        let against = match error.kind() {
+            ErrorKind::Auth | ErrorKind::Denied => HealthReason::Auth,
+            _ => HealthReason::NotConnected,
+        };
+        self.note(sentinel, Some(against), None);
         *self.last_failure.lock() = Some(error);
         self.counted();
     }
 
     fn counted(&self) {
         self.votes.send_modify(|count| *count += 1);
+    }
+
+    /// Keeps how a sentinel is; one that answers, does so as a sentinel.
+    fn note(&self, sentinel: &Arc<Endpoint>, against: Option<HealthReason>, latency: Option<Duration>) {
+        let now = NodeHealth {
+            latency,
+            role: latency.map(|_| Role::Sentinel),
+            ..NodeHealth::of(Some(Arc::clone(sentinel)), Duty::Sentinel, against)
+        };
+        self.standing.send_if_modified(|standing| {
+            match standing.iter_mut().find(|known| known.endpoint == now.endpoint) {
+                Some(known) => {
+                    let is_news = now.is_news_after(known);
+                    *known = now;
+                    is_news
+                }
+                None => {
+                    standing.push(now);
+                    true
+                }
+            }
+        });
     }
 
     fn name_replicas(&self, replicas: Vec<Arc<Endpoint>>) {
@@ -381,9 +312,6 @@ impl Shared {
     }
 
     fn reachable(&self, announced: Endpoint) -> Arc<Endpoint> {
-        Arc::new(match &self.settings.address_map {
-            Some(map) => map(&announced),
-            None => announced,
-        })
+        self.dialer.config().reachable(announced)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::{Backoff, Batching, Config, Pooling, Protocol, Tcp};
 use crate::credentials::{Credentials, CredentialsProvider};
+use crate::endpoint::Endpoint;
 use crate::observe::{EndpointGate, Observer};
 use crate::reader::ReadFrom;
 use crate::sentinel::SentinelSettings;
@@ -46,6 +47,7 @@ setters! {
     with_dial_timeout: dial_timeout, Duration;
     with_command_timeout: command_timeout, Duration;
     with_stall_timeout: stall_timeout, Duration;
+    with_topology_interval: topology_interval, Duration;
     with_backoff: backoff, Backoff;
     with_tcp: tcp, Tcp;
     with_max_in_flight: max_in_flight, usize;
@@ -58,4 +60,13 @@ setters! {
     with_health_interval: health_interval, Duration;
     with_observer: observer, Arc<dyn Observer>;
     with_gate: gate, Arc<dyn EndpointGate>;
+}
+
+impl Config {
+    /// Sets [`address_map`](Self#structfield.address_map).
+    #[must_use]
+    pub fn with_address_map(mut self, map: impl Fn(&Endpoint) -> Endpoint + Send + Sync + 'static) -> Self {
+        self.address_map = Some(Arc::new(map));
+        self
+    }
 }

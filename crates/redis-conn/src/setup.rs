@@ -51,6 +51,24 @@ impl Setup {
         })
     }
 
+    /// What connections need that stand beside the shared one and are watched apart from it: an epoch and events
+    /// of their own, all else shared.
+    pub(crate) fn beside(
+        &self,
+        config: Arc<Config>,
+        dialer: Dialer,
+        source: Arc<dyn EndpointSource>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            dialer: Arc::new(dialer),
+            source,
+            events: broadcast::Sender::new(1),
+            many_slots: self.many_slots,
+            epoch: AtomicU64::new(1),
+        })
+    }
+
     /// The endpoint to dial now, found within the dial timeout.
     ///
     /// # Errors

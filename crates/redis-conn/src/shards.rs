@@ -1,7 +1,7 @@
 //! The nodes of a cluster and which of them serves what, kept fresh by one task.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -13,11 +13,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::backoff::jittered;
-use crate::endpoint::{Endpoint, FixedEndpoint};
+use crate::endpoint::Endpoint;
 use crate::error::{Class, Error, ErrorKind, Result};
 use crate::events::{Event, State};
 use crate::ground::Ground;
 use crate::node::Node;
+use crate::pick::{Member, Pick};
+use crate::reader::ReadFrom;
 use crate::reply;
 use crate::setup::Setup;
 use crate::slots::SlotMap;
@@ -43,8 +45,11 @@ pub(crate) struct Shards {
     seeds: Vec<Arc<Endpoint>>,
     view: ArcSwap<View>,
     nodes: Mutex<HashMap<Arc<Endpoint>, Known>>,
+    /// Connections whose place depends on the view.
+    picks: Mutex<Vec<Weak<Pick>>>,
     stale: Notify,
     version: watch::Sender<u64>,
+    this: Weak<Self>,
 }
 
 /// A slot map together with the nodes it names, so that an operation finds its node without a lock.
@@ -64,6 +69,12 @@ impl View {
     pub(crate) fn master_of(&self, slot: u16) -> Option<&Arc<Node>> {
         self.masters.get(self.map.shard_index(slot)?)
     }
+
+    /// State of the connection to a master; `None` for any other node.
+    pub(crate) fn state_of(&self, endpoint: &Endpoint) -> Option<State> {
+        let index = self.map.shards().iter().position(|shard| *shard.master == *endpoint)?;
+        self.masters.get(index).map(|node| node.state())
+    }
 }
 
 impl Shards {
@@ -77,19 +88,23 @@ impl Shards {
         seeds: &[Endpoint],
         deadline: Instant,
     ) -> Result<Arc<Self>> {
-        let shards = Arc::new(Self {
+        let shards = Arc::new_cyclic(|this| Self {
             setup,
             seeds: seeds.iter().cloned().map(Arc::new).collect(),
             view: ArcSwap::from_pointee(View { map: SlotMap::empty(), masters: Vec::new() }),
             nodes: Mutex::default(),
+            picks: Mutex::default(),
             stale: Notify::new(),
             version: watch::Sender::new(0),
+            this: Weak::clone(this),
         });
         let mut pause = REFRESH_PAUSE.0;
         loop {
             let error = match shards.learn(deadline).await {
-                Ok(()) if shards.view().map.is_complete() => break,
-                Ok(()) => Error::not_sent(ErrorKind::NotReady, "the cluster does not serve all slots"),
+                Ok(()) => match shards.what_is_missing() {
+                    None => break,
+                    Some(missing) => Error::not_sent(ErrorKind::NotReady, missing),
+                },
                 Err(error) => error,
             };
             let hopeless = matches!(error.class(), Class::Fatal | Class::Reply);
@@ -105,6 +120,19 @@ impl Shards {
             .into_iter()
             .collect::<Result<()>>()?;
         Ok(shards)
+    }
+
+    /// What the topology lacks to start with.
+    fn what_is_missing(&self) -> Option<&'static str> {
+        let view = self.view();
+        let needs_replicas = self.setup.config.read_from == ReadFrom::Replica;
+        if !view.map.is_complete() {
+            Some("the cluster does not serve all slots")
+        } else if needs_replicas && view.map.shards().iter().any(|shard| shard.replicas.is_empty()) {
+            Some("a master has no replica that could be read from")
+        } else {
+            None
+        }
     }
 
     /// Keeps the view fresh, for ever.
@@ -148,8 +176,15 @@ impl Shards {
     /// Its failure to connect; `Protocol` when the cluster names more nodes than any cluster has.
     pub(crate) async fn at(&self, endpoint: &Arc<Endpoint>, deadline: Instant) -> Result<Arc<Node>> {
         let node = self.node(endpoint)?;
-        node.ready(deadline).await?;
+        node.connected(deadline).await?;
         Ok(node)
+    }
+
+    /// Has a connection's place reviewed with every change of the view.
+    pub(crate) fn tell(&self, pick: &Arc<Pick>) {
+        let mut picks = self.picks.lock();
+        picks.retain(|pick| pick.strong_count() > 0);
+        picks.push(Arc::downgrade(pick));
     }
 
     /// A master without regard to slots, a connected one if there is any.
@@ -169,7 +204,7 @@ impl Shards {
         let masters = self.view().masters.clone();
         let answers = join_all(masters.iter().map(|node| nodes_by(node, deadline))).await;
         let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
-        Ground::survey(&answers).ok_or_else(|| {
+        Ground::survey(&answers, &|announced| self.setup.config.reachable(announced)).ok_or_else(|| {
             let context = "the masters do not own all slots, so keys would be missing";
             Error::new(ErrorKind::NotReady, Class::Refused, context)
         })
@@ -232,11 +267,18 @@ impl Shards {
             let count = masters.len();
             self.view.store(Arc::new(View { map, masters }));
             self.version.send_modify(|version| *version += 1);
+            self.review_picks();
             tracing::debug!(masters = count, "the cluster's topology changed");
             self.setup.publish(Event::TopologyChanged { masters: count });
         }
         self.forget_absent();
         Ok(())
+    }
+
+    fn review_picks(&self) {
+        let view = self.view();
+        let picks: Vec<_> = self.picks.lock().iter().filter_map(Weak::upgrade).collect();
+        picks.iter().for_each(|pick| pick.review(&view));
     }
 
     /// Drops nodes that the topology has not named for a while, and with them their connections.
@@ -260,7 +302,7 @@ impl Shards {
             let context = "the cluster names more nodes than a cluster can have";
             return Err(Error::new(ErrorKind::Protocol, Class::NotSent, context));
         }
-        let source = Arc::new(FixedEndpoint::new(Endpoint::clone(endpoint)));
+        let source = Arc::new(Member::new(endpoint, &self.this));
         let node = Arc::new(Node::start(self.setup.for_node(source)));
         nodes.insert(Arc::clone(endpoint), Known { node: Arc::clone(&node), missed: 0 });
         Ok(node)
@@ -278,7 +320,7 @@ async fn nodes_by(node: &Arc<Node>, deadline: Instant) -> Result<(Arc<Endpoint>,
 /// One node's idea of who serves what.
 async fn slots_by(node: &Arc<Node>, deadline: Instant) -> Result<SlotMap> {
     let asked = async {
-        node.ready(deadline).await?;
+        node.connected(deadline).await?;
         let endpoint = Arc::clone(&node.link().live()?.endpoint);
         let reply = node.send(redis::cmd("CLUSTER").arg("SLOTS") as &redis::Cmd, deadline).await?;
         let reply = reply::value(reply).map_err(|error| match error.kind() {
@@ -288,7 +330,8 @@ async fn slots_by(node: &Arc<Node>, deadline: Instant) -> Result<SlotMap> {
             }
             _ => error,
         })?;
-        SlotMap::parse(&reply, &endpoint)
+        let reachable = |announced| node.setup().config.reachable(announced);
+        SlotMap::parse(&reply, &endpoint, &reachable)
             .ok_or_else(|| Error::new(ErrorKind::Protocol, Class::NotSent, "not a reply to CLUSTER SLOTS"))
     };
     timeout_at(deadline, asked)

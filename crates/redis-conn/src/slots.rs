@@ -11,9 +11,12 @@ pub(crate) const SLOTS: usize = 16_384;
 
 /// The slot of a key: CRC16/XMODEM of its hash tag, which is what stands between the first `{` and the first
 /// `}` after it when that is not empty, or else of the whole key (Redis Cluster specification, "Hash tags").
-pub(crate) fn slot_of(key: &[u8]) -> u16 {
+pub fn slot_of(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(hash_tag(key)) % SLOTS as u16
 }
+
+/// From an address that a node announces to one that is reachable from here.
+pub(crate) type Reachable<'a> = dyn Fn(Endpoint) -> Arc<Endpoint> + Send + Sync + 'a;
 
 /// Who serves what, as one answer to `CLUSTER SLOTS` told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +43,10 @@ impl SlotMap {
 
     /// Reads the reply to `CLUSTER SLOTS`. The host of `asked` stands in where a node does not know its own.
     /// Ports need no care under TLS: the server lists those of the kind of connection that asked.
+    /// `reachable` translates announced addresses.
     ///
     /// `None` when the reply has another shape.
-    pub(crate) fn parse(reply: &Value, asked: &Endpoint) -> Option<Self> {
+    pub(crate) fn parse(reply: &Value, asked: &Endpoint, reachable: &Reachable<'_>) -> Option<Self> {
         let Value::Array(ranges) = reply else { return None };
         let mut map = Self::empty();
         for range in ranges {
@@ -55,8 +59,11 @@ impl SlotMap {
                 return None;
             }
             // A node whose address nobody knows ("?") cannot be dialled: its slots stay unserved.
-            let Some(master) = node(master, asked)? else { continue };
-            let replicas = replicas.iter().filter_map(|replica| node(replica, asked).flatten()).collect();
+            let Some(master) = node(master, asked, reachable)? else { continue };
+            let mut replicas: Vec<_> =
+                replicas.iter().filter_map(|replica| node(replica, asked, reachable).flatten()).collect();
+            // Nodes list them in different orders, which would pass for a change.
+            replicas.sort_by_cached_key(|replica| replica.to_string());
             let shard = map.shard(master, replicas)?;
             map.owner[slots].fill(shard);
         }
@@ -89,7 +96,7 @@ impl SlotMap {
 }
 
 /// `[host, port, id, ...]`. The outer `None` is a malformed node, the inner one a node without an address.
-fn node(value: &Value, asked: &Endpoint) -> Option<Option<Arc<Endpoint>>> {
+fn node(value: &Value, asked: &Endpoint, reachable: &Reachable<'_>) -> Option<Option<Arc<Endpoint>>> {
     let Value::Array(parts) = value else { return None };
     let [host, Value::Int(port), ..] = parts.as_slice() else { return None };
     let Endpoint::Tcp { host: asked_host, .. } = asked else { return None };
@@ -101,9 +108,9 @@ fn node(value: &Value, asked: &Endpoint) -> Option<Option<Arc<Endpoint>>> {
         _ => return None,
     };
     Some(match host {
-        "" => Some(Arc::new(Endpoint::tcp(asked_host.clone(), port))),
+        "" => Some(reachable(Endpoint::tcp(asked_host.clone(), port))),
         "?" => None,
-        host => Some(Arc::new(Endpoint::tcp(host, port))),
+        host => Some(reachable(Endpoint::tcp(host, port))),
     })
 }
 
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_reply_becomes_a_map() {
-        let map = SlotMap::parse(&reply(), &Endpoint::tcp("seed", 7000)).unwrap();
+        let map = SlotMap::parse(&reply(), &Endpoint::tcp("seed", 7000), &Arc::new).unwrap();
         assert!(map.is_complete());
         assert_eq!(map.shards().len(), 2);
         assert_eq!(*shard(&map, 0).master, Endpoint::tcp("10.0.0.1", 7000));
@@ -145,11 +152,22 @@ mod tests {
     }
 
     #[test]
+    fn announced_addresses_are_translated() {
+        let reachable = |announced: Endpoint| match announced {
+            Endpoint::Tcp { port, .. } => Arc::new(Endpoint::tcp("outside", port + 1000)),
+            other => Arc::new(other),
+        };
+        let map = SlotMap::parse(&reply(), &Endpoint::tcp("seed", 7000), &reachable).unwrap();
+        assert_eq!(*shard(&map, 0).master, Endpoint::tcp("outside", 8000));
+        assert_eq!(shard(&map, 0).replicas, [Arc::new(Endpoint::tcp("outside", 8003))]);
+    }
+
+    #[test]
     fn nodes_without_an_address_leave_their_slots_unserved() {
         let Value::Array(mut ranges) = reply() else { unreachable!() };
         ranges.truncate(1);
         ranges.push(Value::Array(vec![Value::Int(8192), Value::Int(16_383), peer("?", 7009)]));
-        let map = SlotMap::parse(&Value::Array(ranges), &Endpoint::tcp("seed", 7000)).unwrap();
+        let map = SlotMap::parse(&Value::Array(ranges), &Endpoint::tcp("seed", 7000), &Arc::new).unwrap();
         assert!(!map.is_complete());
         assert!(map.shard_index(8192).is_none());
     }
@@ -166,7 +184,7 @@ mod tests {
             Value::Array(vec![Value::Array(vec![Value::Int(0), Value::Int(5), peer("a", 70_000)])]),
             Value::Array(vec![Value::Array(vec![Value::Int(0), Value::Int(5)])]),
         ] {
-            assert_eq!(SlotMap::parse(&bad, &asked), None, "{bad:?}");
+            assert_eq!(SlotMap::parse(&bad, &asked, &Arc::new), None, "{bad:?}");
         }
     }
 

@@ -2,11 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::budget::Budget;
+
+#[cfg(test)]
+mod tests;
 
 /// What a dialer has to produce: TCP, Unix socket or TLS, all look the same above it.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -15,12 +20,14 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 pub(crate) type BoxStream = Box<dyn ByteStream>;
 
 /// What passed through one connection, readable while its driver owns the stream.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Traffic {
     read: AtomicU64,
     written: AtomicU64,
     severed: AtomicBool,
     closed: AtomicBool,
+    /// What is in flight, where operations share the connection.
+    budget: OnceLock<Arc<Budget>>,
 }
 
 impl Traffic {
@@ -39,6 +46,16 @@ impl Traffic {
         self.closed.load(Ordering::Acquire) || self.severed.load(Ordering::Acquire)
     }
 
+    /// From here on the operations of `budget` share the connection.
+    pub(crate) fn share(&self, budget: &Arc<Budget>) {
+        let _ = self.budget.set(Arc::clone(budget));
+    }
+
+    /// Whether another operation is in flight, whose task may be about to send the next one.
+    fn is_crowded(&self) -> bool {
+        self.budget.get().is_some_and(|budget| budget.count() > 1)
+    }
+
     /// Ends the connection for both directions: every later read or write fails.
     pub(crate) fn sever(&self) {
         self.severed.store(true, Ordering::Release);
@@ -46,14 +63,20 @@ impl Traffic {
 }
 
 /// The stream handed to the driver.
+///
+/// A task that sends wakes the driver, which tokio then runs before the other tasks that are ready, so that each
+/// request would get a system call of its own. While several operations are in flight, a write therefore lets the
+/// tasks that are ready go first, once; what they send travels with it.
 pub(crate) struct Watched {
     stream: BoxStream,
     traffic: Arc<Traffic>,
+    /// Whether what is being written has been put off.
+    is_put_off: bool,
 }
 
 impl Watched {
     pub(crate) fn new(stream: BoxStream, traffic: Arc<Traffic>) -> Self {
-        Self { stream, traffic }
+        Self { stream, traffic, is_put_off: false }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -90,6 +113,12 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
+        if !self.is_put_off && self.traffic.is_crowded() {
+            self.is_put_off = true;
+            // A task that wakes itself goes to the end of the line.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(accepted)) = result {
             self.traffic.written.fetch_add(accepted as u64, Ordering::Release);
@@ -98,6 +127,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_put_off = false;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

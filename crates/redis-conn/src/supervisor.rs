@@ -105,6 +105,7 @@ async fn keep_connected(link: &Link) {
     let mut watch = Watch::new(link);
     loop {
         watch.acknowledge_switch();
+        let began = Instant::now();
         let attempt = tokio::select! {
             attempt = establish(link) => attempt,
             // Another master while this one is being dialled: what is under way is dropped.
@@ -113,7 +114,7 @@ async fn keep_connected(link: &Link) {
         match attempt {
             Ok((live, mut driver)) => {
                 let since = Instant::now();
-                publish(link, &live);
+                publish(link, &live, since - began);
                 let reason = watch.until_down(&live, &mut driver).await;
                 retract(link, reason);
                 drop(driver);
@@ -132,13 +133,12 @@ async fn keep_connected(link: &Link) {
 
 async fn establish(link: &Link) -> Result<(Arc<Live>, Driver), Failure> {
     let setup = &link.setup;
-    let began = Instant::now();
     let endpoint = setup.locate().await.map_err(Failure::nowhere)?;
+    link.dials(&endpoint);
     let epoch = setup.epoch();
     let dialed = setup.dialer.dial(&endpoint).await.map_err(|error| Failure::at(&endpoint, error))?;
     setup.source.verify(&endpoint, &dialed.server).map_err(|error| Failure::at(&endpoint, error))?;
-    setup.observe(|observer| observer.connected(&endpoint, began.elapsed()));
-    Ok((Arc::new(Live::new(&dialed, epoch, endpoint)), dialed.driver))
+    Ok((Arc::new(Live::new(&dialed, epoch, endpoint, &link.budget)), dialed.driver))
 }
 
 /// A failed attempt and where it went.
@@ -157,8 +157,10 @@ impl Failure {
     }
 }
 
-fn publish(link: &Link, live: &Arc<Live>) {
+fn publish(link: &Link, live: &Arc<Live>, took: Duration) {
     link.current.store(Some(Arc::clone(live)));
+    // Only now: a gate that opens with the news must not hear of calls that still found no connection.
+    link.setup.observe(|observer| observer.connected(&live.endpoint, took));
     link.status.send_replace(Status { state: State::Up, failure: None });
     tracing::debug!(endpoint = %live.endpoint, epoch = live.epoch, "connected");
     link.setup.publish(Event::Connected { endpoint: Arc::clone(&live.endpoint), epoch: live.epoch });

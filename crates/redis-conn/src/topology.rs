@@ -6,12 +6,15 @@ use futures_util::future::BoxFuture;
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
+use crate::dedicated::Dedicated;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::events::State;
 use crate::ground::Ground;
+use crate::health::Patient;
 use crate::node::Node;
 use crate::options::SetOptions;
+use crate::pool::PoolStats;
 use crate::request::Piped;
 use crate::setup::Setup;
 
@@ -27,19 +30,40 @@ pub(crate) trait Topology: Send + Sync + 'static {
     /// What the parts of this handle share.
     fn setup(&self) -> &Arc<Setup>;
 
+    /// What a subscription is opened with.
+    fn subscribing(&self) -> Arc<Setup>;
+
     /// State of the connections: the worst where there are several.
     fn state(&self) -> State;
+
+    /// The connections whose health is that of the handle.
+    fn patients(&self) -> Vec<Patient>;
+
+    /// Whether all keys have a node.
+    fn is_whole(&self) -> bool;
+
+    /// The state of all pools together.
+    fn pool_stats(&self) -> PoolStats;
+
+    /// Lends a connection to the node of a key; without a key, to the only one.
+    fn dedicated<'a>(&'a self, key: Option<&'a [u8]>) -> BoxFuture<'a, Result<Dedicated>>;
 
     /// Sends a command to the node its keys live on. Error replies come back as data.
     fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>>;
 
+    /// Sends a write under the configured write concern. Error replies come back as data.
+    fn write<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>>;
+
     /// Sends a pipeline, split by node where need be.
     fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>>;
 
-    /// Reads a string, batched with others of its node.
+    /// The node that serves `key` as far as is known. Typed operations try it first, directly.
+    fn master_of(&self, key: &[u8]) -> Option<Arc<Node>>;
+
+    /// Reads a string, wherever its key has gone.
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
 
-    /// Writes a string, batched with others of its node.
+    /// Writes a string, wherever its key has gone.
     fn set<'a>(
         &'a self,
         key: &'a [u8],
@@ -73,16 +97,46 @@ impl Topology for Node {
         self.setup()
     }
 
+    fn subscribing(&self) -> Arc<Setup> {
+        Arc::clone(self.setup())
+    }
+
     fn state(&self) -> State {
         self.state()
+    }
+
+    fn patients(&self) -> Vec<Patient> {
+        let mut patients = Vec::new();
+        self.patients(&mut patients);
+        patients
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn pool_stats(&self) -> PoolStats {
+        self.pool().stats()
+    }
+
+    fn dedicated<'a>(&'a self, _: Option<&'a [u8]>) -> BoxFuture<'a, Result<Dedicated>> {
+        Box::pin(self.pool().acquire())
     }
 
     fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
         Box::pin(self.send(command, deadline))
     }
 
+    fn write<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(self.write(command, deadline))
+    }
+
     fn send_pipeline<'a>(&'a self, pipeline: Piped<'a>, deadline: Instant) -> BoxFuture<'a, Result<Replies>> {
         Box::pin(async move { Ok(self.send(pipeline, deadline).await?.into_iter().map(Ok).collect()) })
+    }
+
+    fn master_of(&self, _: &[u8]) -> Option<Arc<Node>> {
+        None
     }
 
     fn get<'a>(&'a self, key: &'a [u8], deadline: Instant) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Config, Protocol, Servers};
+use crate::config::{Config, Servers};
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 #[cfg(not(feature = "tls"))]
@@ -10,6 +10,8 @@ use crate::error::{Class, ErrorKind};
 use crate::error::{Error, Result};
 #[cfg(feature = "tls")]
 use crate::tls::Tls;
+
+mod query;
 
 const DEFAULT_PORT: u16 = 6379;
 const DEFAULT_SENTINEL_PORT: u16 = 26379;
@@ -29,7 +31,7 @@ pub(crate) fn parse(url: &str) -> Result<Config> {
         "rediss+cluster" => over_tls(parse_cluster(rest)?)?,
         _ => return Err(wrong("has an unknown scheme")),
     };
-    apply_query(&mut config, query)?;
+    query::apply(&mut config, query)?;
     Ok(config)
 }
 
@@ -153,50 +155,6 @@ fn parse_db(path: &str) -> Result<u32> {
     match path {
         "" => Ok(0),
         number => number.parse().map_err(|_| wrong("has a database that is no number")),
-    }
-}
-
-fn apply_query(config: &mut Config, query: &str) -> Result<()> {
-    let (mut user, mut password) = (None, None);
-    let (mut sentinel_user, mut sentinel_password) = (None, None);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent_decode(value)?;
-        match name {
-            "db" => config.db = parse_db(&value)?,
-            "user" => user = Some(value),
-            "pass" | "password" => password = Some(value),
-            "client_name" => config.client_name = Some(value),
-            "protocol" => config.protocol = parse_protocol(&value)?,
-            "sentinel_user" => sentinel_user = Some(value),
-            "sentinel_password" => sentinel_password = Some(value),
-            _ => return Err(wrong("has an unknown query parameter")),
-        }
-    }
-    if let Some(credentials) = login(user, password)? {
-        config.credentials = Some(credentials);
-    }
-    if let Some(credentials) = login(sentinel_user, sentinel_password)? {
-        config.sentinel.credentials = Some(credentials);
-    }
-    Ok(())
-}
-
-fn login(user: Option<String>, password: Option<String>) -> Result<Option<Credentials>> {
-    match (user, password) {
-        (Some(user), Some(password)) => Ok(Some(Credentials::user(user, password))),
-        (None, Some(password)) => Ok(Some(Credentials::password(password))),
-        (Some(_), None) => Err(wrong("has a user without a password")),
-        (None, None) => Ok(None),
-    }
-}
-
-fn parse_protocol(value: &str) -> Result<Protocol> {
-    match value {
-        "auto" => Ok(Protocol::Auto),
-        "resp2" | "2" => Ok(Protocol::Resp2),
-        "resp3" | "3" => Ok(Protocol::Resp3),
-        _ => Err(wrong("has a protocol other than resp2 and resp3")),
     }
 }
 

@@ -6,16 +6,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Pipeline, Value};
-use tokio::sync::{Mutex, mpsc};
+use redis::{Cmd, Pipeline, Value};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::batch::{Member, hand_out, join, next_batch};
+use crate::batch::{hand_out, join};
 use crate::classify::server_error;
 use crate::config::Config;
 use crate::error::{Class, Error, ErrorKind, Result};
+use crate::handshake::Purpose;
 use crate::link::Link;
+use crate::queue::{Member, Queue, in_time};
 use crate::reply;
 use crate::request::Piped;
 use crate::setup::Setup;
@@ -45,10 +46,17 @@ pub enum WriteConcern {
     },
 }
 
+/// One write under [`WriteConcern::Wait`].
+pub(crate) struct Write {
+    pub(crate) command: Cmd,
+    /// Its slot is on the way to this node, which takes it for this once after an `ASKING`.
+    pub(crate) asking: bool,
+}
+
 /// The connection of writes under [`WriteConcern::Wait`], and the loop that commits them in groups.
 pub(crate) struct Committer {
     lane: Supervised,
-    queue: mpsc::Sender<Member<redis::Cmd>>,
+    queue: Arc<Queue<Write>>,
     committing: AbortHandle,
 }
 
@@ -56,13 +64,15 @@ impl Committer {
     /// `None` when writes are not to wait.
     pub(crate) fn start(setup: &Setup) -> Option<Self> {
         let WriteConcern::Wait { replicas, timeout } = setup.config.write_concern else { return None };
-        let lane = Supervised::start(&Setup::new(
-            Arc::new(patient(&setup.config, timeout)),
-            Arc::clone(&setup.source),
-        ));
-        let (queue, waiting) = mpsc::channel(setup.config.max_in_flight);
-        let committing = commit_loop(Arc::clone(&lane.link), Mutex::new(waiting), replicas, timeout);
-        let committing = tokio::spawn(committing).abort_handle();
+        let config = Arc::new(patient(&setup.config, timeout));
+        let dialer = setup.dialer.sharing(Arc::clone(&config), Purpose::Any);
+        let lane = Supervised::start(&setup.beside(config, dialer, Arc::clone(&setup.source)));
+        let queue = Arc::new(Queue::new(setup.config.max_in_flight));
+        let (link, waiting) = (Arc::clone(&lane.link), Arc::clone(&queue));
+        let committing = tokio::spawn(async move {
+            tokio::join!(commit_loop(&link, &waiting, replicas, timeout), waiting.keep_deadlines());
+        });
+        let committing = committing.abort_handle();
         Some(Self { lane, queue, committing })
     }
 
@@ -71,8 +81,8 @@ impl Committer {
     }
 
     /// Sends a write with others, and answers when enough replicas have it.
-    pub(crate) async fn write(&self, command: redis::Cmd, bytes: usize, deadline: Instant) -> Result<Value> {
-        join(&self.lane.link, &self.queue, bytes, || command, deadline).await
+    pub(crate) async fn write(&self, write: Write, bytes: usize, deadline: Instant) -> Result<Value> {
+        join(&self.lane.link, &self.queue, bytes, || write, deadline).await
     }
 
     pub(crate) async fn stop(&self) {
@@ -92,28 +102,42 @@ fn patient(config: &Config, timeout: Duration) -> Config {
     Config { stall_timeout: config.stall_timeout.max(timeout + MARGIN), ..config.clone() }
 }
 
-async fn commit_loop(
-    link: Arc<Link>,
-    queue: Mutex<mpsc::Receiver<Member<redis::Cmd>>>,
-    replicas: u32,
-    timeout: Duration,
-) {
+async fn commit_loop(link: &Link, queue: &Queue<Write>, replicas: u32, timeout: Duration) {
     let mut members = Vec::new();
-    while let Some(deadline) = next_batch(&link, &queue, &mut members).await {
+    loop {
+        let deadline = queue.next(&mut members, link.setup.config.batching.max_members).await;
         let mut batch = Pipeline::with_capacity(members.len() + 1);
         for member in &mut members {
-            batch.add_command(std::mem::take(&mut member.payload));
+            if member.payload.asking {
+                batch.cmd("ASKING");
+            }
+            batch.add_command(std::mem::take(&mut member.payload.command));
         }
         let left = deadline.saturating_duration_since(Instant::now()).min(timeout);
         // Zero would mean for ever.
         batch.cmd("WAIT").arg(replicas).arg(left.as_millis().max(1) as u64);
-        let outcome = link.send_charged(Piped::new(&batch), deadline).await;
+        let outcome = in_time(&members, link.send_charged(Piped::new(&batch), deadline)).await;
+        let outcome = outcome.map(|replies| without_asking(&members, replies));
         match outcome.and_then(|replies| judge(replies, replicas)) {
             Ok((replies, None)) => hand_out(&mut members, Ok(replies)),
             Ok((replies, Some(unmet))) => hand_out_unmet(&mut members, replies, &unmet),
             Err(error) => hand_out(&mut members, Err(error)),
         }
     }
+}
+
+/// The replies to the writes and to `WAIT`; where it was not allowed to ask, that is the reply.
+fn without_asking(members: &[Member<Write>], replies: Vec<Value>) -> Vec<Value> {
+    let mut replies = replies.into_iter();
+    let mut kept = Vec::with_capacity(members.len() + 1);
+    for member in members {
+        let asking = if member.payload.asking { replies.next() } else { None };
+        let refused = asking.filter(|reply| matches!(reply, Value::ServerError(_)));
+        let own = replies.next();
+        kept.extend(refused.or(own));
+    }
+    kept.extend(replies);
+    kept
 }
 
 /// The answers to the writes, and why they do not count, if so.
@@ -132,14 +156,13 @@ fn judge(mut replies: Vec<Value>, replicas: u32) -> Result<(Vec<Value>, Option<E
 }
 
 /// A write that the server refused keeps its own error.
-fn hand_out_unmet(members: &mut Vec<Member<redis::Cmd>>, replies: Vec<Value>, unmet: &Error) {
+fn hand_out_unmet(members: &mut Vec<Member<Write>>, replies: Vec<Value>, unmet: &Error) {
     for (member, reply) in members.drain(..).zip(replies) {
         let answer = match reply {
             Value::ServerError(_) => Ok(reply),
             _ => Err(unmet.restated()),
         };
-        // A caller that has gone does not want its answer.
-        let _ = member.reply.send(answer);
+        member.answer(answer);
     }
 }
 

@@ -12,9 +12,10 @@ use serde::{
 };
 
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Result, Versioned,
     bounded_read::{Budget, Limited},
     bounded_write::Bounded,
+    schema,
 };
 
 /// A serialization format.
@@ -47,6 +48,24 @@ pub trait Format: Copy + sealed::Sealed {
     /// `Malformed` when the bytes are not, from the first to the last, an encoding of a `T`.
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
         self.decode_seed(bytes, PhantomData)
+    }
+
+    /// The bytes of `record` with its schema's version, without the envelope that
+    /// [`Codec::encode_versioned`](crate::Codec::encode_versioned) may put around them.
+    ///
+    /// # Errors
+    /// `Unencodable` when the format cannot express the record.
+    fn encode_versioned<T: Versioned>(&self, record: &T) -> Result<Vec<u8>> {
+        schema::to_bytes(self, record)
+    }
+
+    /// The record in `bytes`, up-cast from whichever version it was written in.
+    ///
+    /// # Errors
+    /// `NewerSchema` when a later version wrote it, `OlderSchema` when its version is not in the chain,
+    /// `Malformed` when the bytes are no such record.
+    fn decode_versioned<T: Versioned>(&self, bytes: &[u8]) -> Result<T> {
+        schema::from_bytes(self, bytes)
     }
 }
 

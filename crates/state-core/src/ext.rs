@@ -19,8 +19,13 @@ const MAX_LOST_RACES: usize = 1_000;
 /// # Snapshots
 /// A snapshot is not one moment: a key written while it is taken may be in it with its old or its new value.
 /// Expiries are stored as points in time, so that time passed between snapshot and restore counts: an entry that
-/// expired meanwhile is left out. Memory stays bounded: one batch of entries, and 32 bytes for each key when a
-/// restore replaces.
+/// expired meanwhile is left out. Memory stays bounded: one batch of entries, 32 bytes for each key of the source when
+/// a restore or copy replaces, and 32 bytes for each key of the target when it keeps what exists.
+///
+/// # Resuming
+/// A snapshot that failed left no file: take it again. A restore or copy that failed, was dropped, or whose process or
+/// server died left whole entries, each with its TTL, and removed nothing yet; run it again with the same mode. With
+/// [`Existing::Keep`](crate::Existing::Keep) it does not send again what arrived.
 pub trait StateBackendExt: StateBackend {
     /// Stores `value` for `ttl`.
     ///
@@ -71,7 +76,8 @@ pub trait StateBackendExt: StateBackend {
     ///
     /// # Errors
     /// `Corrupt` when the snapshot is damaged, nothing was written then; `Io` when reading fails;
-    /// those of [`batch_put`](StateBackend::batch_put). A restore that failed half-way may be run again.
+    /// those of [`batch_put`](StateBackend::batch_put), and with [`Existing::Keep`](crate::Existing::Keep) of
+    /// [`scan`](StateBackend::scan).
     fn restore_from<R>(
         &self,
         reader: &mut R,
@@ -105,7 +111,8 @@ pub trait StateBackendExt: StateBackend {
     /// Copies the entries to `target`, TTLs included.
     ///
     /// # Errors
-    /// Those of [`scan_entries`](StateBackend::scan_entries) and [`batch_put`](StateBackend::batch_put).
+    /// Those of [`scan_entries`](StateBackend::scan_entries) and [`batch_put`](StateBackend::batch_put), and with
+    /// [`Existing::Keep`](crate::Existing::Keep) of [`scan`](StateBackend::scan).
     fn copy_to(
         &self,
         target: &dyn StateBackend,

@@ -30,4 +30,4 @@ pub use crate::limits::{
 };
 pub use crate::memory::{MemoryBackend, MemoryConfig};
 pub use crate::options::{CasOutcome, Condition, Entry, Expiry, PutItem, PutOptions, ScanOptions, Ttl};
-pub use crate::transfer::{Progress, RestoreMode, TransferOptions, TransferReport};
+pub use crate::transfer::{Existing, Progress, RestoreMode, TransferOptions, TransferReport};

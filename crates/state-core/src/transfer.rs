@@ -25,6 +25,9 @@ pub struct TransferOptions {
     /// How many keys the scan looks at in one step, and how many entries are stored in one batch, which is closed
     /// earlier once it holds 4 MiB. Default: that of [`ScanOptions`].
     pub scan: ScanOptions,
+    /// What becomes of keys that are in the source and already in the target of a restore or copy. Default:
+    /// [`Existing::Overwrite`].
+    pub existing: Existing,
     progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
 }
 
@@ -39,6 +42,12 @@ impl TransferOptions {
     #[must_use]
     pub fn with_scan(self, scan: ScanOptions) -> Self {
         Self { scan, ..self }
+    }
+
+    /// The same options with `existing`.
+    #[must_use]
+    pub fn with_existing(self, existing: Existing) -> Self {
+        Self { existing, ..self }
     }
 
     /// The same options with a callback, called after each batch and at the end.
@@ -59,6 +68,7 @@ impl fmt::Debug for TransferOptions {
         f.debug_struct("TransferOptions")
             .field("prefix_len", &self.prefix.len())
             .field("scan", &self.scan)
+            .field("existing", &self.existing)
             .finish_non_exhaustive()
     }
 }
@@ -82,6 +92,19 @@ pub enum RestoreMode {
     Merge,
 }
 
+/// What becomes of the keys that are in the source and already in the target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Existing {
+    /// They get the source's value and TTL.
+    #[default]
+    Overwrite,
+    /// They stay as they are, and their values are not sent. This resumes a transfer that was cut short, whoever died:
+    /// what the target holds is asked of the target. It brings over the same as one that was not, provided that the
+    /// target held none of the keys before the first attempt; where it may have, repeat with
+    /// [`Overwrite`](Self::Overwrite).
+    Keep,
+}
+
 /// What a transfer did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -92,6 +115,8 @@ pub struct TransferReport {
     pub bytes: u64,
     /// Entries left out because they had expired.
     pub expired: u64,
+    /// Entries left out because their keys were in the target already, with [`Existing::Keep`].
+    pub present: u64,
     /// Keys removed from the target by [`RestoreMode::Replace`].
     pub removed: u64,
 }

@@ -88,6 +88,7 @@ impl Instruments {
     /// The figures of this backend since its start.
     #[must_use]
     pub fn stats(&self) -> BackendStats {
+        self.sample();
         self.inner().map(|inner| BackendStats::of(inner)).unwrap_or_default()
     }
 
@@ -125,6 +126,10 @@ impl Instruments {
     #[inline]
     pub fn span(&self, op: Op) -> tracing::Span {
         self.inner().map_or_else(tracing::Span::none, |inner| events::span(inner.config.spans, op))
+    }
+
+    pub(crate) fn of(inner: &Arc<Inner>) -> Self {
+        Self { inner: Some(Arc::clone(inner)) }
     }
 
     #[inline]

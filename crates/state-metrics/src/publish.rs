@@ -24,7 +24,11 @@ static ALIVE: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 pub(crate) struct Publisher {
     binding: Mutex<Binding>,
     thread: OnceLock<Thread>,
+    sampler: OnceLock<Sampler>,
 }
+
+/// What brings gauges up to date.
+type Sampler = Box<dyn Fn(&Instruments) + Send + Sync>;
 
 impl Instruments {
     /// Moves what was counted since the last time to the recorder, now.
@@ -68,6 +72,25 @@ impl Instruments {
         *binding = Binding::own(inner, Arc::clone(&recorder));
         binding.publish(inner, Some(&*recorder));
         true
+    }
+
+    /// Sets what brings gauges up to date that somebody else keeps, such as those of a pool: it runs before each
+    /// publishing, a scrape included, and before [`stats`](Self::stats), on their thread, so it must not block. Only
+    /// the first one stays.
+    ///
+    /// It lives as long as the instruments do, so let it hold what it asks by a `Weak`.
+    pub fn sample_with(&self, sampler: impl Fn(&Self) + Send + Sync + 'static) {
+        if let Some(inner) = self.inner() {
+            // A second one is refused, as documented.
+            let _ = inner.publisher.sampler.set(Box::new(sampler));
+        }
+    }
+
+    /// Brings gauges up to date that somebody else keeps.
+    pub(crate) fn sample(&self) {
+        if let Some(sampler) = self.inner().and_then(|inner| inner.publisher.sampler.get()) {
+            sampler(self);
+        }
     }
 
     fn exporting(&self) -> Option<&Arc<Inner>> {
@@ -117,13 +140,14 @@ fn start_thread(inner: &Arc<Inner>, interval: Duration) -> Result<()> {
 #[cfg(feature = "prometheus")]
 pub(crate) fn publish_all() {
     let alive: Vec<_> = ALIVE.lock().iter().filter_map(Weak::upgrade).collect();
-    alive.iter().for_each(|inner| publish(inner));
+    alive.iter().for_each(publish);
 }
 
-fn publish(inner: &Inner) {
+fn publish(inner: &Arc<Inner>) {
     if inner.config.publishing == Publishing::Off {
         return;
     }
+    Instruments::of(inner).sample();
     derive_gauges(inner);
     push(inner);
 }

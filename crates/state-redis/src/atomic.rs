@@ -10,7 +10,7 @@ use crate::values::is_encrypted;
 use crate::{error, reply};
 
 // How often other writers of the same encrypted value may come in between.
-const ROUNDS: usize = 8;
+pub(crate) const ROUNDS: usize = 8;
 
 /// Replaces the value under `key` by `new` if it is `expected`.
 pub(crate) async fn compare_and_swap(
@@ -23,7 +23,7 @@ pub(crate) async fn compare_and_swap(
     let swap = Swap::new(backend, task, key, expected, new)?;
     let mut seen = None;
     for _ in 0..ROUNDS {
-        let Some(bytes) = swap.run(task, seen.as_deref()).await? else { return Ok(CasOutcome::Swapped) };
+        let Some(bytes) = swap.run(task, seen.as_ref()).await? else { return Ok(CasOutcome::Swapped) };
         let Some(bytes) = bytes else { return Ok(CasOutcome::Mismatch { current: None }) };
         let may_be_equal = expected.is_some() && is_encrypted(&bytes);
         let again = may_be_equal.then(|| bytes.clone());
@@ -32,21 +32,28 @@ pub(crate) async fn compare_and_swap(
             return Ok(CasOutcome::Mismatch { current: Some(current) });
         }
         // The same value under encryption: the bytes that were read are expected now.
-        seen = again;
+        seen = again.map(|bytes| Seen { bytes, is_expected: true });
     }
     Err(StateError::new(ErrorKind::Conflict, "compare_and_swap: others kept writing the same value"))
 }
 
-struct Swap<'a> {
+pub(crate) struct Swap<'a> {
     backend: &'a Inner,
-    stored: Vec<u8>,
+    pub(crate) stored: Vec<u8>,
     expected: Option<&'a [u8]>,
     fingerprint: Vec<u8>,
     new: Option<std::borrow::Cow<'a, [u8]>>,
+    ttl: String,
+}
+
+/// Bytes that were read, and whether they stand for the expected value.
+pub(crate) struct Seen {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_expected: bool,
 }
 
 impl<'a> Swap<'a> {
-    fn new(
+    pub(crate) fn new(
         backend: &'a Inner,
         task: &Task<'_>,
         key: &[u8],
@@ -59,23 +66,13 @@ impl<'a> Swap<'a> {
         backend.check_value(new.unwrap_or_default())?;
         let fingerprint = backend.values.fingerprint(operation, expected.unwrap_or_default())?;
         let new = new.map(|new| backend.values.encode(operation, key, new)).transpose()?;
-        Ok(Self { backend, stored, expected, fingerprint, new })
+        let ttl = backend.default_ttl_ms.unwrap_or(0).to_string();
+        Ok(Self { backend, stored, expected, fingerprint, new, ttl })
     }
 
-    /// `None` when swapped, else the bytes that are there. With `seen`, exactly these bytes are expected.
-    async fn run(&self, task: &Task<'_>, seen: Option<&[u8]>) -> StateResult<Option<Option<Vec<u8>>>> {
-        let magic = if seen.is_some() { b"" } else { self.backend.values.magic() };
-        let ttl = self.backend.default_ttl_ms.unwrap_or(0).to_string();
-        let arguments: [&[u8]; 7] = [
-            flag(self.expected.is_some()),
-            seen.or(self.expected).unwrap_or_default(),
-            magic,
-            &self.fingerprint,
-            flag(self.new.is_some()),
-            self.new.as_deref().unwrap_or_default(),
-            ttl.as_bytes(),
-        ];
-        let answer = task.script(&CAS.call(&self.stored, &arguments)).await?;
+    /// `None` when swapped, else the bytes that are there.
+    async fn run(&self, task: &Task<'_>, seen: Option<&Seen>) -> StateResult<Option<Option<Vec<u8>>>> {
+        let answer = task.script(&CAS.call(&[&self.stored], &self.arguments(seen))).await?;
         let (swapped, current) = reply::pair(task.operation(), answer)?;
         match swapped {
             Value::Int(1) => Ok(None),
@@ -83,25 +80,45 @@ impl<'a> Swap<'a> {
             _ => Err(error::unexpected_reply(task.operation())),
         }
     }
+
+    /// The arguments of `lua/cas.lua`. With `seen`, exactly these bytes count as read.
+    pub(crate) fn arguments<'s>(&'s self, seen: Option<&'s Seen>) -> [&'s [u8]; 8] {
+        [
+            flag(self.expected.is_some()),
+            seen.map(|seen| seen.bytes.as_slice()).or(self.expected).unwrap_or_default(),
+            self.backend.values.magic(),
+            &self.fingerprint,
+            flag(self.new.is_some()),
+            self.new.as_deref().unwrap_or_default(),
+            self.ttl.as_bytes(),
+            seen.map_or(b"", |seen| flag(seen.is_expected)),
+        ]
+    }
 }
 
 /// Adds `delta` to the integer under `key`.
 pub(crate) async fn increment(backend: &Inner, task: &Task<'_>, key: &[u8], delta: i64) -> StateResult<i64> {
     let stored = backend.keyspace.encode(key)?;
-    if !backend.values.keeps_numbers() {
-        return Err(StateError::new(
-            ErrorKind::Unsupported,
-            "increment: the server cannot add to encrypted values; use update",
-        ));
-    }
+    check_numbers(backend)?;
     let Some(ttl) = backend.default_ttl_ms else {
         let mut command = redis::cmd("INCRBY");
-        command.arg(stored).arg(delta);
-        return reply::integer(task.operation(), task.command(&command).await?);
+        command.arg(&stored).arg(delta);
+        return reply::integer(task.operation(), task.command_on(&stored, &command).await?);
     };
     let (delta, ttl) = (delta.to_string(), ttl.to_string());
     let arguments = [delta.as_bytes(), ttl.as_bytes()];
-    reply::decimal(task.operation(), task.script(&INCREMENT.call(&stored, &arguments)).await?)
+    reply::decimal(task.operation(), task.script(&INCREMENT.call(&[&stored], &arguments)).await?)
+}
+
+/// Checks that the server can add to values.
+pub(crate) fn check_numbers(backend: &Inner) -> StateResult<()> {
+    if backend.values.keeps_numbers() {
+        return Ok(());
+    }
+    Err(StateError::new(
+        ErrorKind::Unsupported,
+        "increment: the server cannot add to encrypted values; use update",
+    ))
 }
 
 /// Reads and removes the value under `key`.
@@ -111,9 +128,10 @@ pub(crate) async fn get_and_delete(
     task: &Task<'_>,
     key: &[u8],
 ) -> StateResult<Option<Vec<u8>>> {
+    let stored = backend.keyspace.encode(key)?;
     let mut command = redis::cmd("GETDEL");
-    command.arg(backend.keyspace.encode(key)?);
-    reply::bytes(task.operation(), task.command(&command).await?)
+    command.arg(&stored);
+    reply::bytes(task.operation(), task.command_on(&stored, &command).await?)
 }
 
 /// Reads and removes the value under `key`, an envelope only once it has been decoded.
@@ -129,7 +147,8 @@ pub(crate) async fn get_and_delete(
     for _ in 0..ROUNDS {
         let envelope = read.as_ref().map_or(&b""[..], |(envelope, _)| envelope);
         let arguments = [backend.values.magic(), envelope];
-        let call = crate::script::TAKE.call(&stored, &arguments);
+        let keys = [stored.as_slice()];
+        let call = crate::script::TAKE.call(&keys, &arguments);
         let (taken, bytes) = reply::pair(task.operation(), task.script(&call).await?)?;
         let bytes = reply::bytes(task.operation(), bytes)?;
         match (taken, bytes) {

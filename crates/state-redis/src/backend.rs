@@ -18,6 +18,7 @@ use crate::observe::Watcher;
 use crate::operation::Operation;
 use crate::policy::Policy;
 use crate::put::{Put, TtlOnServer};
+use crate::records::Records;
 use crate::values::Values;
 use crate::{atomic, error, reply, validate};
 
@@ -34,6 +35,7 @@ pub(crate) struct Inner {
     pub(crate) door: Door,
     pub(crate) values: Values,
     pub(crate) keyspace: Keyspace,
+    pub(crate) records: Records,
     pub(crate) config: RedisConfig,
     pub(crate) default_ttl_ms: Option<u64>,
     #[cfg(feature = "resilience")]
@@ -50,8 +52,10 @@ impl RedisBackend {
     /// `connect_timeout`; `Auth` when it refuses the credentials; `Unsupported` when it is too old.
     pub async fn new(config: RedisConfig) -> StateResult<Self> {
         config.validate()?;
-        let inner = Inner::connect(config).await?;
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Arc::new(Inner::connect(config).await?);
+        let weak = Arc::downgrade(&inner);
+        inner.door.instruments.sample_pool(move || Some(weak.upgrade()?.door.conn().pool_stats()));
+        Ok(Self { inner })
     }
 
     /// The settings it was built from.
@@ -223,6 +227,7 @@ impl Inner {
             door,
             values,
             keyspace,
+            records: Records::new(&config),
             default_ttl_ms,
             config,
             #[cfg(feature = "resilience")]
@@ -263,12 +268,7 @@ impl Inner {
         task: &Task<'_>,
         result: &StateResult<T>,
     ) -> Option<&dyn StateBackend> {
-        use state_core::ErrorKind::{CircuitOpen, Overloaded, Timeout, Unavailable};
-        let fallback = self.config.fallback.as_deref()?;
-        let kind = result.as_ref().err()?.kind();
-        if !matches!(kind, Unavailable | Timeout | CircuitOpen | Overloaded) {
-            return None;
-        }
+        let fallback = self.config.fallback.as_deref().filter(|_| is_outage(result))?;
         self.door.instruments.fell_back(task.operation());
         Some(fallback)
     }
@@ -293,12 +293,18 @@ impl Inner {
     }
 
     async fn integer(&self, task: &Task<'_>, name: &str, key: &[u8], arguments: &[u64]) -> StateResult<i64> {
-        let mut command = self.key_command(name, key)?;
-        for argument in arguments {
-            command.arg(*argument);
-        }
-        reply::integer(task.operation(), task.command(&command).await?)
+        let stored = self.keyspace.encode(key)?;
+        let mut command = redis::cmd(name);
+        command.arg(&stored).arg(arguments);
+        reply::integer(task.operation(), task.command_on(&stored, &command).await?)
     }
+}
+
+/// Whether Redis could not be used, so that a fallback may answer instead.
+pub(crate) fn is_outage<T>(result: &StateResult<T>) -> bool {
+    use state_core::ErrorKind::{CircuitOpen, Overloaded, Timeout, Unavailable};
+    let is_outage = |kind| matches!(kind, Unavailable | Timeout | CircuitOpen | Overloaded);
+    result.as_ref().is_err_and(|error| is_outage(error.kind()))
 }
 
 #[cfg(feature = "codec")]

@@ -9,7 +9,7 @@ use state_core::{
     StateResult, ttl_millis,
 };
 
-use crate::backend::RedisBackend;
+use crate::backend::{RedisBackend, is_outage};
 use crate::exec::Task;
 use crate::operation::Operation;
 use crate::scan::{Counted, KeyScan};
@@ -93,11 +93,7 @@ impl StateBackend for RedisBackend {
         let commands = keys.iter().map(|key| self.inner.key_command("GET", key));
         let stored = self.batch(&task, commands, reply::bytes).await;
         let mut results = self.read_all(&task, keys, stored).await;
-        if let Some(first) = results.iter().find(|result| result.is_err())
-            && let Some(fallback) = self.inner.fallback_for(&task, first)
-        {
-            results = fallback.batch_get(keys).await;
-        }
+        self.ask_fallback(&task, keys, &mut results).await;
         for value in results.iter().flatten() {
             task.found(value.as_deref());
         }
@@ -183,6 +179,28 @@ impl RedisBackend {
             });
         }
         results
+    }
+
+    /// Lets the fallback answer for the items that Redis could not.
+    async fn ask_fallback(
+        &self,
+        task: &Task<'_>,
+        keys: &[&[u8]],
+        results: &mut [StateResult<Option<Vec<u8>>>],
+    ) {
+        let Some(fallback) = &self.inner.config.fallback else { return };
+        let (places, missing): (Vec<_>, Vec<_>) = (0..results.len())
+            .zip(keys)
+            .filter(|(place, _)| is_outage(&results[*place]))
+            .map(|(place, key)| (place, *key))
+            .unzip();
+        if places.is_empty() {
+            return;
+        }
+        self.inner.door.instruments.fell_back(task.operation());
+        for (place, answer) in places.into_iter().zip(fallback.batch_get(&missing).await) {
+            results[place] = answer;
+        }
     }
 
     async fn batch<T>(

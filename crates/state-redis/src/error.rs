@@ -63,6 +63,13 @@ pub(crate) fn in_codec(cause: state_codec::Error) -> StateError {
     StateError::new(kind, format!("{advice}: {}", cause.context())).with_source(cause)
 }
 
+/// The contract's error for `cause`, which keeps the typed value under `key` from being written or read.
+#[cfg(feature = "typed")]
+pub(crate) fn in_typed(key: &[u8], cause: state_codec::Error) -> StateError {
+    let (kind, advice) = judge_codec(cause.kind());
+    StateError::new(kind, format!("{advice}, {}", state_core::KeyDigest::of(key))).with_source(cause)
+}
+
 /// The contract's error for `cause`, a failure of the dictionary store.
 #[cfg(feature = "codec")]
 pub(crate) fn in_dictionary_store(context: &str, cause: state_codec::DictionaryStoreError) -> StateError {
@@ -174,9 +181,10 @@ pub(crate) fn from_lock(cause: redlock::Error) -> StateError {
     let (kind, advice) = match cause.kind() {
         LockKind::Held => (ErrorKind::LockHeld, "others hold the lock"),
         LockKind::Unavailable => (ErrorKind::Unavailable, "too few servers answered to decide on the lock"),
-        LockKind::Quarantined => {
-            (ErrorKind::Unavailable, "too few servers may grant locks, having restarted lately")
-        }
+        LockKind::Quarantined => (
+            ErrorKind::Unavailable,
+            "too few servers may grant locks yet, being new or restarted lately; see LockManager::bootstrap",
+        ),
         LockKind::TooLate => (ErrorKind::Timeout, "the servers agreed too late; use a longer TTL"),
         LockKind::Lost => (ErrorKind::LockLost, "the lock is not held any more"),
         LockKind::InvalidInput => (ErrorKind::InvalidInput, "an argument is out of range"),

@@ -146,6 +146,14 @@ impl<'a> Task<'a> {
         self.run(|conn, deadline, _| conn.run(command, deadline)).await
     }
 
+    /// Runs one command on the server's key `stored`.
+    pub(crate) async fn command_on(&self, stored: &[u8], command: &Cmd) -> StateResult<Value> {
+        if self.is_durable() {
+            return self.run(|conn, deadline, _| conn.write(command, deadline)).await;
+        }
+        self.run(|conn, deadline, _| conn.call(stored, command, deadline)).await
+    }
+
     /// Runs a script.
     pub(crate) async fn script(&self, call: &ScriptCall<'_>) -> StateResult<Value> {
         let is_durable = self.is_durable();
@@ -180,7 +188,11 @@ impl<'a> Task<'a> {
 
     /// A dedicated connection, waited for as long as the pool's settings say.
     pub(crate) async fn dedicated(&self) -> StateResult<Dedicated> {
-        self.door.conn.dedicated().await.map_err(|cause| error::from_conn(self.operation, cause))
+        let lent = self.door.conn.dedicated().await;
+        if lent.as_ref().is_err_and(|cause| cause.kind() == redis_conn::ErrorKind::Overloaded) {
+            self.door.instruments.pool_timed_out(self.started.elapsed());
+        }
+        lent.map_err(|cause| error::from_conn(self.operation, cause))
     }
 
     /// Notes what a read found.

@@ -6,7 +6,7 @@ use redis_conn::{DownReason, Endpoint};
 use state_core::{ErrorKind, StateError, StateResult};
 use state_metrics::{
     BatchKind, ConnectionEvent, ErrorType, Instruments as Cells, LossReason, Op, Operation as Record,
-    Outcome, Pool, Publishing,
+    Outcome, Pool, PoolState, Publishing,
 };
 #[cfg(feature = "resilience")]
 use state_metrics::{BreakerState, HedgeOutcome, Rejection};
@@ -117,8 +117,30 @@ impl Instruments {
         self.0.batch_sent(kind, members);
     }
 
+    /// Lets the gauges of the pool follow `stats`.
+    pub(crate) fn sample_pool(
+        &self,
+        stats: impl Fn() -> Option<redis_conn::PoolStats> + Send + Sync + 'static,
+    ) {
+        self.0.sample_with(move |cells| {
+            if let Some(stats) = stats() {
+                let state = PoolState {
+                    active: stats.in_use,
+                    idle: stats.idle,
+                    pending: usize::try_from(stats.waiting).unwrap_or(usize::MAX),
+                    max: stats.max,
+                };
+                cells.pool_state(Pool::Dedicated, state);
+            }
+        });
+    }
+
     pub(crate) fn pool_waited(&self, waited: Duration) {
         self.0.pool_waited(Pool::Dedicated, waited);
+    }
+
+    pub(crate) fn pool_timed_out(&self, waited: Duration) {
+        self.0.pool_timed_out(Pool::Dedicated, waited);
     }
 }
 
@@ -188,15 +210,15 @@ fn op(operation: Operation) -> Option<Op> {
     Some(match operation {
         Operation::Get => Op::Get,
         Operation::Put => Op::Put,
-        Operation::PutIf => Op::PutWith,
+        Operation::PutIf | Operation::PutIfAbsentOnce => Op::PutWith,
         Operation::Delete => Op::Delete,
         Operation::ListKeys => Op::ListKeys,
         Operation::Clear => Op::Clear,
         Operation::Count => Op::Count,
         Operation::Contains => Op::Contains,
         Operation::GetAndDelete => Op::GetAndDelete,
-        Operation::CompareAndSwap => Op::CompareAndSwap,
-        Operation::Increment => Op::Increment,
+        Operation::CompareAndSwap | Operation::CompareAndSwapOnce => Op::CompareAndSwap,
+        Operation::Increment | Operation::IncrementOnce => Op::Increment,
         Operation::Ttl => Op::Ttl,
         Operation::Expire => Op::Expire,
         Operation::Persist => Op::Persist,
@@ -207,7 +229,7 @@ fn op(operation: Operation) -> Option<Op> {
         Operation::Scan => Op::Scan,
         Operation::ScanEntries => Op::ScanEntries,
         Operation::HealthCheck => Op::HealthCheck,
-        Operation::Command(_) => Op::Command,
+        Operation::Command(_) | Operation::ScriptOnce => Op::Command,
         Operation::Dedicated => return None,
     })
 }

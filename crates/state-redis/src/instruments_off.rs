@@ -36,5 +36,7 @@ impl Instruments {
     pub(crate) fn disconnected(&self, _endpoint: &Endpoint, _reason: DownReason) {}
     pub(crate) fn queued(&self, _waited: Duration) {}
     pub(crate) fn batch_sent(&self, _kind: BatchKind, _members: usize) {}
+    pub(crate) fn sample_pool(&self, _stats: impl Fn() -> Option<redis_conn::PoolStats> + Send + Sync + 'static) {}
     pub(crate) fn pool_waited(&self, _waited: Duration) {}
+    pub(crate) fn pool_timed_out(&self, _waited: Duration) {}
 }

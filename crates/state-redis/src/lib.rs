@@ -5,13 +5,25 @@
 mod backend;
 mod contract;
 mod inherent;
+mod names;
+mod once;
 mod open;
 mod report;
 
 mod builder;
 mod config;
+#[cfg(feature = "serde")]
+mod env;
+#[cfg(feature = "serde")]
+mod file;
 mod format;
 mod mode;
+#[cfg(feature = "serde")]
+mod reference;
+#[cfg(feature = "serde")]
+mod settings;
+#[cfg(feature = "serde")]
+mod text;
 mod validate;
 
 mod exec;
@@ -26,8 +38,12 @@ mod clear;
 mod health;
 mod keyspace;
 mod put;
+mod records;
 mod scan;
 mod script;
+
+#[cfg(feature = "typed")]
+mod typed;
 
 #[cfg(feature = "codec")]
 mod dictionaries;
@@ -55,6 +71,8 @@ mod instruments;
 mod observe;
 
 #[cfg(feature = "locks")]
+mod late;
+#[cfg(feature = "locks")]
 mod locks;
 
 pub use crate::backend::RedisBackend;
@@ -63,16 +81,16 @@ pub use crate::config::RedisConfig;
 pub use crate::format::SerializationFormat;
 pub use crate::keyspace::Layout;
 pub use crate::mode::RedisMode;
+pub use crate::names::{EnterpriseRedisBackend, EnterpriseRedisConfig, RedisStateBackend};
+pub use crate::once::{MAX_ID_LEN, Once};
 pub use crate::open::open;
 pub use crate::operation::Idempotency;
-pub use crate::report::BackendHealth;
+pub use crate::report::{BackendHealth, Layer, LayerHealth};
+#[cfg(feature = "typed")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
+pub use crate::typed::{Migration, Typed};
 
-/// The backend under the name of the original design.
-pub use crate::backend::RedisBackend as EnterpriseRedisBackend;
-/// Its settings under the name of the original design.
-pub use crate::config::RedisConfig as EnterpriseRedisConfig;
-
-pub use redis_conn::{Credentials, ReadFrom, WriteConcern};
+pub use redis_conn::{Credentials, HealthStatus, ReadFrom, WriteConcern};
 #[cfg(feature = "locks")]
 pub use redlock::{Guard as RedlockGuard, LockManager};
 #[cfg(feature = "codec")]
@@ -83,6 +101,11 @@ pub use state_core::{
 };
 #[cfg(feature = "metrics")]
 pub use state_metrics::{BackendStats, Instruments as RedisMetrics};
+
+/// Schema versions of typed records; the rest of the codec is [`state-codec`](https://docs.rs/state-codec).
+#[cfg(feature = "typed")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
+pub use state_codec::{NoPrevious, Versioned};
 
 /// The contract, with everything around it: `state-core`.
 pub use state_core as core;

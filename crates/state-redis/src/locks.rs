@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream};
 use redis_conn::{Conn, Notice, ReadFrom, Servers, WriteConcern};
 use redlock::{Guard, LockConfig, LockManager, LockOptions, RedisNode, Renewal, Subscriber};
@@ -15,6 +16,7 @@ use crate::backend::RedisBackend;
 use crate::config::RedisConfig;
 use crate::instruments::Instruments;
 use crate::keyspace::Layout;
+use crate::late::LateConn;
 use crate::{error, validate};
 
 /// The lock manager of a backend, and its connections, both made by the first lock: who takes none pays for none.
@@ -26,7 +28,12 @@ pub(crate) struct Locks {
 
 struct Open {
     manager: LockManager,
-    conns: Vec<Conn>,
+    conns: Conns,
+}
+
+enum Conns {
+    Single(Conn),
+    Quorum(Vec<LateConn>),
 }
 
 impl RedisBackend {
@@ -84,8 +91,19 @@ impl Locks {
     pub(crate) async fn close(&self) {
         let Some(open) = self.open.get() else { return };
         open.manager.shutdown().await;
-        for conn in &open.conns {
-            conn.close().await;
+        match &open.conns {
+            Conns::Single(conn) => conn.close().await,
+            Conns::Quorum(conns) => drop(join_all(conns.iter().map(LateConn::close)).await),
+        }
+    }
+
+    /// The health of each server that grants locks, `None` for one that was never reached; none before the first lock.
+    pub(crate) fn health(&self) -> Vec<Option<redis_conn::Health>> {
+        let health = |conn: Conn| conn.health().borrow().clone();
+        match self.open.get().map(|open| &open.conns) {
+            None => Vec::new(),
+            Some(Conns::Single(conn)) => vec![Some(health(conn.clone()))],
+            Some(Conns::Quorum(conns)) => conns.iter().map(|conn| conn.made().map(health)).collect(),
         }
     }
 
@@ -97,17 +115,14 @@ impl Locks {
             let node = RedisNode::new("backend", conn.clone());
             let subscriber = ChannelSubscriber(conn.clone());
             let manager = builder.subscriber(subscriber).single(node).await.map_err(error::from_lock)?;
-            return Ok(Open { manager, conns: vec![conn] });
+            return Ok(Open { manager, conns: Conns::Single(conn) });
         }
-        let mut conns = Vec::new();
-        let mut nodes = Vec::new();
-        for (index, config) in quorum(&self.config)?.into_iter().enumerate() {
-            let conn = connect(config).await?;
-            nodes.push(RedisNode::new(format!("redlock_nodes[{index}]"), conn.clone()));
-            conns.push(conn);
-        }
+        let conns: Vec<_> = quorum(&self.config)?.into_iter().map(LateConn::start).collect();
+        let nodes = conns.iter().enumerate();
+        let nodes =
+            nodes.map(|(index, conn)| RedisNode::new(format!("redlock_nodes[{index}]"), conn.clone()));
         let manager = builder.quorum(nodes).await.map_err(error::from_lock)?;
-        Ok(Open { manager, conns })
+        Ok(Open { manager, conns: Conns::Quorum(conns) })
     }
 }
 

@@ -27,6 +27,10 @@ pub(crate) enum Operation {
     GetAndDelete,
     CompareAndSwap,
     Increment,
+    IncrementOnce,
+    CompareAndSwapOnce,
+    PutIfAbsentOnce,
+    ScriptOnce,
     Ttl,
     Expire,
     Persist,
@@ -55,6 +59,10 @@ impl Operation {
             Self::GetAndDelete => "get_and_delete",
             Self::CompareAndSwap => "compare_and_swap",
             Self::Increment => "increment",
+            Self::IncrementOnce => "increment_once",
+            Self::CompareAndSwapOnce => "compare_and_swap_once",
+            Self::PutIfAbsentOnce => "put_if_absent_once",
+            Self::ScriptOnce => "script_once",
             Self::Ttl => "ttl",
             Self::Expire => "expire",
             Self::Persist => "persist",
@@ -79,6 +87,10 @@ impl Operation {
             }
             Self::Scan | Self::ScanEntries | Self::HealthCheck | Self::Dedicated => Idempotency::Safe,
             Self::Put | Self::Delete | Self::Clear | Self::Expire | Self::BatchPut | Self::BatchDelete => {
+                Idempotency::Idempotent
+            }
+            // The id makes a repeat harmless.
+            Self::IncrementOnce | Self::CompareAndSwapOnce | Self::PutIfAbsentOnce | Self::ScriptOnce => {
                 Idempotency::Idempotent
             }
             Self::PutIf | Self::GetAndDelete | Self::CompareAndSwap | Self::Increment | Self::Persist => {

@@ -56,8 +56,8 @@ impl<'a> Put<'a> {
         if let TtlOnServer::KeepOr(default) = self.ttl {
             let default = default.to_string();
             let arguments: [&[u8]; 2] = [&self.value, default.as_bytes()];
-            let call = PUT_KEEP.call(&self.stored, &arguments);
-            return reply::written(task.operation(), task.script(&call).await?);
+            let reply = task.script(&PUT_KEEP.call(&[&self.stored], &arguments)).await?;
+            return reply::written(task.operation(), reply);
         }
         let options = SetOptions::new().with_expiry(self.expiry()).with_condition(match self.condition {
             Condition::Always => redis_conn::Condition::Always,

@@ -84,7 +84,8 @@ impl Server {
         fs::create_dir_all(self.dir.join("data")).expect("the data folder can be created");
         let binary = server_binary();
         let conf = self.dir.join("redis.conf");
-        let mut command = vec![binary.to_str().expect("a UTF-8 path"), conf.to_str().expect("a UTF-8 path")];
+        let mut command = if self.config.own_network { vec!["unshare", "--net"] } else { Vec::new() };
+        command.extend([&binary, &conf].map(|path| path.to_str().expect("a UTF-8 path")));
         if self.config.sentinel {
             command.push("--sentinel");
         }

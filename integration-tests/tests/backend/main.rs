@@ -14,4 +14,6 @@ mod batches;
 mod faults;
 // Dedicated connections: warmed, bounded, waited for.
 mod pool;
+// Typed values: formats, schema versions, updates, in memory and on Redis.
 mod support;
+mod typed;

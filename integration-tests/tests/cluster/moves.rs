@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use integration_tests::{Cluster, slot_of, tag_for};
 use redis::Value;
-use redis_conn::{Conn, ErrorKind, SetOptions};
+use redis_conn::{Batching, Conn, ErrorKind, SetOptions};
 use tokio::time::Instant;
 
-use crate::support::{connect, long, soon, words};
+use crate::support::{config, connect, long, soon, words};
 
 /// Counters that tasks increment until told to stop; each task knows how often it was told "done".
 struct Load {
@@ -89,6 +89,44 @@ async fn a_reshard_under_pipelined_increments_repeats_only_the_members_that_were
     move_slots_back_and_forth(&cluster).await;
     let total = load.finish(&conn).await;
     println!("{total} pipelined increments during the moves, no error, all counters exact");
+}
+
+/// Each task writes keys of its own, half of them in a slot that moves, and reads them back: what it reads is what it
+/// wrote last.
+async fn write_and_read(conn: Conn, task: usize, stop: Arc<AtomicBool>) -> u64 {
+    let mut rounds = 0_u64;
+    let tags = [tag_for(task as u16 % 30), String::new()];
+    while !stop.load(Ordering::Relaxed) {
+        let key = format!("{}t{task}:{}", tags[rounds as usize % 2], rounds % 50);
+        let value = rounds.to_string();
+        let deadline = || Instant::now() + Duration::from_secs(3);
+        let written = conn.set(key.as_bytes(), value.as_bytes(), SetOptions::new(), deadline()).await;
+        assert!(written.expect("a user error"));
+        let read = conn.get(key.as_bytes(), deadline()).await.expect("a user error");
+        assert_eq!(read, Some(value.into_bytes()), "task {task}, round {rounds}");
+        rounds += 1;
+    }
+    rounds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn typed_operations_follow_slots_that_move_with_and_without_batches() {
+    let cluster = Cluster::start().await;
+    // Above the threshold of in-flight operations they travel in batches.
+    for threshold in [Some(4), None] {
+        let batching = Batching { threshold, ..Batching::default() };
+        let conn = Conn::connect(config(&cluster).with_batching(batching)).await.expect("connected");
+        let stop = Arc::new(AtomicBool::new(false));
+        let start = |task| tokio::spawn(write_and_read(conn.clone(), task, Arc::clone(&stop)));
+        let tasks: Vec<_> = (0..32).map(start).collect();
+        move_slots_back_and_forth(&cluster).await;
+        stop.store(true, Ordering::Relaxed);
+        let mut rounds = 0;
+        for task in tasks {
+            rounds += task.await.expect("no operation fails");
+        }
+        println!("{rounds} writes and reads during the moves, batches {threshold:?}, none failed or stale");
+    }
 }
 
 async fn move_slots_back_and_forth(cluster: &Cluster) {

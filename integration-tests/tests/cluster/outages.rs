@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use integration_tests::{Cluster, eventually, tag_for};
 use redis_conn::{Conn, SetOptions};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use crate::support::{connect, soon};
+use crate::support::{connect, long, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_master_is_replaced_and_the_other_slots_do_not_notice() {
     let cluster = Cluster::start().await;
     let conn = connect(&cluster).await;
     let victim = cluster.owner_of(0).await;
-    let healthy_key = tag_for(16_383);
     // By default a cluster that lacks one slot refuses all.
     for node in cluster.nodes() {
         node.command::<()>(redis::cmd("CONFIG").arg("SET").arg("cluster-require-full-coverage").arg("no"))
@@ -23,7 +22,12 @@ async fn a_killed_master_is_replaced_and_the_other_slots_do_not_notice() {
     }
 
     let stop = Arc::new(AtomicBool::new(false));
-    let healthy = tokio::spawn(latencies(conn.clone(), healthy_key, Arc::clone(&stop)));
+    let writing: Vec<_> = [8000, 16_383]
+        .map(tag_for)
+        .map(|key| tokio::spawn(latencies(conn.clone(), key, Arc::clone(&stop))))
+        .into();
+    // As long before as the failover takes, give or take.
+    sleep(Duration::from_secs(3)).await;
     let killed = Instant::now();
     victim.kill();
     let successor = cluster.successor_of(victim, 0).await;
@@ -31,26 +35,46 @@ async fn a_killed_master_is_replaced_and_the_other_slots_do_not_notice() {
     let written = conn.set(tag_for(0).as_bytes(), b"v", SetOptions::new(), soon()).await;
     let usable = killed.elapsed();
     stop.store(true, Ordering::Relaxed);
-    let slowest = healthy.await.unwrap();
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for task in writing {
+        for (began, took) in task.await.unwrap() {
+            if began < killed { before.push(took) } else { after.push(took) }
+        }
+    }
 
     written.unwrap();
-    println!("promoted after {promoted:?}, written after {usable:?}, healthy slot at most {slowest:?}");
-    assert!(usable < promoted + Duration::from_secs(2), "{usable:?}");
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    let ratio = p99(&mut after).as_secs_f64() / p99(&mut before).as_secs_f64();
+    println!(
+        "promoted after {promoted:?}, written after {usable:?}; healthy slots: p99 {:?} before, {:?} after the kill \
+         (ratio {ratio:.2}), slowest {:?}, {} and {} writes",
+        p99(&mut before),
+        p99(&mut after),
+        after.last().unwrap(),
+        before.len(),
+        after.len()
+    );
+    assert!(usable < promoted + Duration::from_millis(if long() { 300 } else { 2000 }), "{usable:?}");
+    assert!(*after.last().unwrap() < Duration::from_secs(1));
+    assert!(!long() || ratio <= 2.0, "{ratio}");
     let kept: Option<String> = successor.command(redis::cmd("GET").arg(tag_for(0))).await;
     assert_eq!(kept.as_deref(), Some("v"));
 }
 
-/// Writes one key until stopped; every write succeeds. Returns the slowest.
-async fn latencies(conn: Conn, key: String, stop: Arc<AtomicBool>) -> Duration {
-    let mut slowest = Duration::ZERO;
+fn p99(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+/// Writes one key until stopped; every write succeeds. Returns when each began and how long it took.
+async fn latencies(conn: Conn, key: String, stop: Arc<AtomicBool>) -> Vec<(Instant, Duration)> {
+    let mut times = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let began = Instant::now();
         conn.set(key.as_bytes(), b"v", SetOptions::new(), soon()).await.expect("a healthy slot");
-        slowest = slowest.max(began.elapsed());
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        times.push((began, began.elapsed()));
+        sleep(Duration::from_millis(1)).await;
     }
-    slowest
+    times
 }
 
 #[tokio::test]
@@ -64,7 +88,8 @@ async fn a_manual_failover_is_followed_without_an_error() {
     cluster.failover(old).await;
     conn.set(key.as_bytes(), b"after", SetOptions::new(), soon()).await.unwrap();
     stop.store(true, Ordering::Relaxed);
-    println!("slowest write across the failover: {:?}", writing.await.unwrap());
+    let slowest = writing.await.unwrap().into_iter().map(|(_, took)| took).max();
+    println!("slowest write across the failover: {slowest:?}");
 }
 
 #[tokio::test]

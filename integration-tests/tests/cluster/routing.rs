@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use integration_tests::{Cluster, Server};
 use redis::{AsyncCommands, Value};
-use redis_conn::{Config, Conn, ErrorKind, SetOptions, State};
+use redis_conn::{Config, Conn, ErrorKind, Pooling, ReadFrom, SetOptions, State, WriteConcern};
 
-use crate::support::{connect, soon, words};
+use crate::support::{config, connect, soon, words};
 
 #[tokio::test]
 async fn typed_operations_reach_the_master_of_their_key() {
@@ -128,21 +128,58 @@ async fn servers_outside_of_a_cluster_are_refused_in_words() {
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 }
 
-#[tokio::test]
-async fn closing_ends_every_connection() {
-    let cluster = Cluster::start().await;
-    let conn = connect(&cluster).await;
+/// A handle with every sort of connection that there is.
+async fn connect_with_all(cluster: &Cluster) -> Conn {
+    let pool = Pooling { min: 2, ..Pooling::default() };
+    let all = config(cluster)
+        .with_read_from(ReadFrom::PreferReplica)
+        .with_write_concern(WriteConcern::Wait { replicas: 1, timeout: Duration::from_secs(5) })
+        .with_pool(pool);
+    let conn = Conn::connect(all).await.unwrap();
+    let large = vec![b'x'; conn.config().batching.large_value];
     conn.set(b"k", b"v", SetOptions::new(), soon()).await.unwrap();
-    conn.close().await;
-    assert_eq!(conn.get(b"k", soon()).await.unwrap_err().kind(), ErrorKind::Closed);
+    conn.run(redis::cmd("SET").arg("large").arg(large), soon()).await.unwrap();
+    conn
+}
+
+async fn no_connection_is_left(cluster: &Cluster) {
     for node in cluster.nodes() {
         integration_tests::eventually("our connections are gone", Duration::from_secs(5), async || {
             let list: String = node.command(redis::cmd("CLIENT").arg("LIST")).await;
-            match list.lines().filter(|line| line.contains("lib-name=redis-conn")).count() {
+            let ours = |line: &&str| line.contains("lib-name=redis-conn") || line.contains("flags=P");
+            match list.lines().filter(ours).count() {
                 0 => Ok(()),
                 open => Err(format!("{open} open")),
             }
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn closing_ends_every_connection() {
+    let cluster = Cluster::start().await;
+    let conn = connect_with_all(&cluster).await;
+    conn.close().await;
+    assert_eq!(conn.get(b"k", soon()).await.unwrap_err().kind(), ErrorKind::Closed);
+    no_connection_is_left(&cluster).await;
+}
+
+#[tokio::test]
+async fn the_last_handle_takes_every_connection_with_it() {
+    let cluster = Cluster::start().await;
+    let conn = connect_with_all(&cluster).await;
+    let health = conn.health();
+    let subscription = conn.subscribe().await.unwrap();
+    subscription.subscribe("news", soon()).await.unwrap();
+    let clone = conn.clone();
+    drop(conn);
+    clone.set(b"k", b"v", SetOptions::new(), soon()).await.unwrap();
+    drop((clone, subscription));
+    no_connection_is_left(&cluster).await;
+    // The task that watched over the health is gone, too.
+    integration_tests::eventually("nobody checks any more", Duration::from_secs(5), async || {
+        health.has_changed().err().map(drop).ok_or_else(|| "the monitor runs".to_owned())
+    })
+    .await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::Cluster;
+use integration_tests::{Cluster, Server, eventually};
 use redis_conn::{Config, Conn};
 use tokio::time::Instant;
 
@@ -16,10 +16,29 @@ pub(crate) fn long() -> bool {
     std::env::var_os("STATE_REDIS_LONG").is_some_and(|value| value == "1")
 }
 
+pub(crate) fn config(cluster: &Cluster) -> Config {
+    Config::from_url(&cluster.url()).expect("the cluster's URL")
+}
+
 /// A handle to the cluster.
 pub(crate) async fn connect(cluster: &Cluster) -> Conn {
-    let config = Config::from_url(&cluster.url()).expect("the cluster's URL");
-    Conn::connect(config).await.expect("a running cluster")
+    Conn::connect(config(cluster)).await.expect("a running cluster")
+}
+
+/// How often a server ran a command.
+pub(crate) async fn calls(server: &Server, command: &str) -> u64 {
+    let calls = server.info(&format!("cmdstat_{command}")).await.expect("INFO").unwrap_or_default();
+    let calls = calls.strip_prefix("calls=").and_then(|rest| rest.split(',').next());
+    calls.map_or(0, |calls| calls.parse().expect("a number"))
+}
+
+/// Waits until a client blocks at the server.
+pub(crate) async fn blocked(server: &Server) {
+    eventually("a client blocks", Duration::from_secs(10), async || {
+        let blocked = server.info("blocked_clients").await.expect("INFO");
+        if blocked.as_deref() == Some("1") { Ok(()) } else { Err(format!("{blocked:?}")) }
+    })
+    .await;
 }
 
 /// A command in words.

@@ -8,4 +8,5 @@ mod notices;
 mod pool;
 mod replies;
 mod seams;
+mod sharing;
 mod support;

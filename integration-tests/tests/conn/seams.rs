@@ -8,7 +8,8 @@ use integration_tests::proxy::{Fault, Proxy};
 use integration_tests::{Server, eventually};
 use parking_lot::Mutex;
 use redis_conn::{
-    Class, Conn, DownReason, Endpoint, EndpointGate, Error, ErrorKind, Observer, Outcome, Permit, Settle,
+    Class, Conn, DownReason, Endpoint, EndpointGate, Error, ErrorKind, HealthStatus, Observer, Outcome,
+    Permit, Settle,
 };
 
 use crate::support::{config, patient, usable_again, within};
@@ -109,7 +110,7 @@ async fn the_observer_is_told_of_connections_and_waits() {
     let diary = Arc::new(Diary::default());
     let observed = config(&server.url()).with_observer(diary.clone()).with_max_in_flight(1);
     let conn = Conn::connect(observed).await.expect("connect");
-    conn.health().expect("a node").wait_for(|health| health.role.is_some()).await.expect("checked");
+    conn.health().wait_for(|health| health.status == HealthStatus::Healthy).await.expect("checked");
     drop(conn.dedicated().await.expect("a connection"));
     let (one, two) = tokio::join!(conn.get(b"k", patient()), conn.get(b"k", patient()));
     assert_eq!((one.expect("GET"), two.expect("GET")), (None, None));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use integration_tests::proxy::{Fault, Proxy};
 use integration_tests::{Port, SentinelGroup, Server};
-use redis_conn::{Config, Conn, ErrorKind, SentinelSettings};
+use redis_conn::{Config, Conn, ErrorKind};
 
 use crate::fake::FakeSentinel;
 use crate::support::{Writer, connect, endpoint, follows, ping, port_of};
@@ -126,8 +126,8 @@ async fn announced_addresses_are_mapped() {
         true => reachable.clone(),
         false => address.clone(),
     };
-    let settings = SentinelSettings::default().with_address_map(map);
-    let conn = Conn::connect(config(&group.addresses()).with_sentinel(settings)).await.expect("connected");
+
+    let conn = Conn::connect(config(&group.addresses()).with_address_map(map)).await.expect("connected");
     ping(&conn).await.expect("PING");
     assert!(front.accepted() > 0, "the mapped address was dialled");
 }

@@ -2,8 +2,10 @@
 
 mod access;
 mod concern;
+mod divided;
 mod failover;
 mod fake;
+mod health;
 mod judgement;
 mod partition;
 mod replicas;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use integration_tests::{Server, ServerConfig, eventually};
 use parking_lot::Mutex;
-use redis_conn::{Config, Conn, Credentials, CredentialsProvider, ErrorKind, Event};
+use redis_conn::{Config, Conn, Credentials, CredentialsProvider, Dedicated, ErrorKind, Event, Notice};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -221,4 +221,101 @@ async fn a_provider_ahead_of_the_server_costs_no_error() {
         async { while !matches!(events.recv().await, Ok(Event::Reauthenticated { .. })) {} };
     tokio::time::timeout(Duration::from_secs(10), reauthenticated).await.expect("authenticated anew");
     assert_eq!(who_am_i(&conn).await, ("app".to_owned(), id), "the same connection");
+}
+
+async fn name_of(dedicated: &mut Dedicated) -> (String, i64) {
+    let user = dedicated.run(redis::cmd("ACL").arg("WHOAMI"), soon()).await.expect("WHOAMI");
+    let id = dedicated.run(redis::cmd("CLIENT").arg("ID"), soon()).await.expect("CLIENT ID");
+    (redis::from_redis_value(user).expect("a name"), redis::from_redis_value(id).expect("a number"))
+}
+
+async fn add_user(server: &Server, name: &str) {
+    let rules = ["on", ">pw", "~*", "&*", "+@all"];
+    server.command::<()>(redis::cmd("ACL").arg("SETUSER").arg(name).arg(&rules)).await;
+}
+
+#[tokio::test]
+async fn an_announced_rotation_reaches_dedicated_connections_lent_and_idle() {
+    let server = server().await;
+    add_user(&server, "next").await;
+    let provider = Rotating::announcing("app", "first");
+    let conn = Conn::connect(config(&server, &provider)).await.expect("connected");
+    let mut lent = conn.dedicated().await.expect("a connection");
+    let mut idle = conn.dedicated().await.expect("a connection");
+    let ((user, lent_id), (_, idle_id)) = (name_of(&mut lent).await, name_of(&mut idle).await);
+    assert_eq!(user, "app");
+    drop(idle);
+    provider.rotate("next", "pw");
+    assert_eq!(name_of(&mut lent).await, ("next".to_owned(), lent_id), "the same connection, another user");
+    let mut idle = conn.dedicated().await.expect("a connection");
+    assert_eq!(name_of(&mut idle).await, ("next".to_owned(), idle_id), "the same connection, another user");
+    assert_eq!(conn.pool_stats().opened, 2);
+}
+
+/// Within `MULTI` an `AUTH` would only be queued, as one more command of the transaction.
+#[tokio::test]
+async fn a_rotation_within_a_transaction_waits_for_its_end() {
+    let server = server().await;
+    add_user(&server, "next").await;
+    let provider = Rotating::announcing("app", "first");
+    let conn = Conn::connect(config(&server, &provider)).await.expect("connected");
+    let mut dedicated = conn.dedicated().await.expect("a connection");
+    dedicated.run(&redis::cmd("MULTI"), soon()).await.expect("MULTI");
+    provider.rotate("next", "pw");
+    dedicated.run(redis::cmd("INCR").arg("n"), soon()).await.expect("INCR");
+    let done = dedicated.run(&redis::cmd("EXEC"), soon()).await.expect("EXEC");
+    assert_eq!(done, redis::Value::Array(vec![redis::Value::Int(1)]));
+    assert_eq!(name_of(&mut dedicated).await.0, "next");
+}
+
+#[tokio::test]
+async fn a_dedicated_connection_goes_on_while_rotated_credentials_are_refused() {
+    let server = server().await;
+    let provider = Rotating::announcing("app", "first");
+    let conn = Conn::connect(config(&server, &provider)).await.expect("connected");
+    let mut dedicated = conn.dedicated().await.expect("a connection");
+    let (_, id) = name_of(&mut dedicated).await;
+    provider.rotate("next", "pw");
+    assert_eq!(name_of(&mut dedicated).await, ("app".to_owned(), id));
+    add_user(&server, "next").await;
+    eventually("the user has changed", Duration::from_secs(10), async || {
+        match name_of(&mut dedicated).await {
+            seen if seen == ("next".to_owned(), id) => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        }
+    })
+    .await;
+}
+
+/// Users of the clients that are subscribed.
+async fn subscribers(server: &Server) -> Vec<String> {
+    let list: String = server.command(redis::cmd("CLIENT").arg("LIST").arg("TYPE").arg("pubsub")).await;
+    let users = list.lines().filter_map(|line| line.split(' ').find_map(|field| field.strip_prefix("user=")));
+    users.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn an_announced_rotation_moves_a_subscription_to_a_connection_of_the_new_user() {
+    let server = server().await;
+    let provider = Rotating::announcing("app", "first");
+    let conn = Conn::connect(config(&server, &provider)).await.expect("connected");
+    let mut subscription = conn.subscribe().await.expect("a subscription");
+    subscription.subscribe("news", soon()).await.expect("SUBSCRIBE");
+    let publish = redis::cmd("PUBLISH").arg("news").arg("x").to_owned();
+    // Refused at first: the old connection goes on.
+    provider.rotate("next", "pw");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(subscribers(&server).await, ["app"]);
+    server.command::<i64>(&publish).await;
+    assert!(matches!(subscription.next().await, Some(Notice::Message { .. })));
+    add_user(&server, "next").await;
+    let moved = tokio::time::timeout(Duration::from_secs(10), subscription.next()).await;
+    assert_eq!(moved.expect("in time"), Some(Notice::Gap));
+    eventually("only the new connection is left", Duration::from_secs(10), async || {
+        let seen = subscribers(&server).await;
+        if seen == ["next"] { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+    server.command::<i64>(&publish).await;
+    assert!(matches!(subscription.next().await, Some(Notice::Message { .. })));
 }

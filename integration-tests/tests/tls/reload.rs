@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use integration_tests::{Certificates, Identity, Server, eventually};
-use redis_conn::{Conn, ErrorKind, Tls};
+use integration_tests::{Certificates, Identity, SentinelConfig, Server, ServerConfig, eventually};
+use redis_conn::{Config, Conn, ErrorKind, Tls};
 
 use crate::support::{config, ping, tls_server};
 
@@ -36,6 +36,20 @@ impl Mounted {
     }
 }
 
+/// Replaces what a server presents and trusts.
+async fn serve(server: &Server, certificates: &Certificates) {
+    let mut set = redis::cmd("CONFIG");
+    set.arg("SET");
+    for (name, path) in [
+        ("tls-ca-cert-file", certificates.ca()),
+        ("tls-cert-file", certificates.certificate(Identity::Server)),
+        ("tls-key-file", certificates.key(Identity::Server)),
+    ] {
+        set.arg(name).arg(path.to_str());
+    }
+    server.command::<()>(&set).await;
+}
+
 async fn disconnect(server: &Server) {
     let mut kill = redis::cmd("CLIENT");
     kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
@@ -57,18 +71,7 @@ async fn a_failed_handshake_makes_the_files_be_read_again() {
     let conn = Conn::connect(config(&server, mounted.tls())).await.expect("mTLS");
     // The whole authority is replaced: on the server at once, in our files a little later.
     let successor = Certificates::generate();
-    server
-        .command::<()>(
-            redis::cmd("CONFIG")
-                .arg("SET")
-                .arg("tls-ca-cert-file")
-                .arg(successor.ca().to_str())
-                .arg("tls-cert-file")
-                .arg(successor.certificate(Identity::Server).to_str())
-                .arg("tls-key-file")
-                .arg(successor.key(Identity::Server).to_str()),
-        )
-        .await;
+    serve(&server, &successor).await;
     disconnect(&server).await;
     eventually("the old certificates fail", Duration::from_secs(10), async || {
         ping(&conn).await.err().map(drop).ok_or_else(|| "still connected".to_owned())
@@ -106,4 +109,38 @@ async fn a_certificate_of_another_key_is_refused() {
     let error = Conn::connect(config(&server, tls)).await.expect_err("no pair");
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
     assert!(error.context().contains("does not belong to the certificate"), "{error:?}");
+}
+
+/// Connections to sentinels are made with material of their own, which `reload_tls` reads again, too.
+#[tokio::test]
+async fn a_reload_reaches_the_connections_to_sentinels() {
+    let certificates = Certificates::generate();
+    let server = || ServerConfig::default().with_tls(certificates.clone());
+    let group =
+        SentinelConfig::default().with_node(server()).with_sentinel(server()).with_replicas(1).start().await;
+    let mounted = Mounted::new(&certificates, Identity::Client);
+    let url = format!(
+        "{}?ssl_ca_certs={}&ssl_certfile={}&ssl_keyfile={}",
+        group.url().replace("redis+", "rediss+"),
+        mounted.path("ca.crt").display(),
+        mounted.path("client.crt").display(),
+        mounted.path("client.key").display()
+    );
+    let conn = Conn::connect(Config::from_url(&url).expect("a valid URL")).await.expect("connected");
+    // What sentinels are reached with is unusable, what the master is reached with is not.
+    let mut config = Config::from_url(&url).expect("a valid URL");
+    let good = config.tls.clone().expect("TLS");
+    let sentinels_own = tempfile::tempdir().expect("a folder");
+    let ca = sentinels_own.path().join("ca.crt");
+    fs::copy(certificates.ca(), &ca).expect("copy");
+    config.sentinel.tls = Some(good.with_roots(ca.clone()));
+    let split = Conn::connect(config).await.expect("connected");
+    fs::write(&ca, "half a cert").expect("write");
+    conn.reload_tls().await.expect("its own files are whole");
+    let error = split.reload_tls().await.expect_err("the sentinels' file is not");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("ca.crt"), "{error:?}");
+    fs::copy(certificates.ca(), &ca).expect("copy");
+    split.reload_tls().await.expect("usable again");
+    ping(&split).await.expect("PING");
 }

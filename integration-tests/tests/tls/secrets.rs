@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use integration_tests::{Certificates, Identity, SentinelConfig, ServerConfig, eventually};
 use parking_lot::Mutex;
-use redis_conn::{Config, Conn, Credentials, SentinelSettings, Tls};
+use redis_conn::{Config, Conn, Credentials, SentinelSettings};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -116,15 +116,18 @@ async fn over_tls(seen: &Seen) {
         std::fs::copy(from, hidden.join(name)).expect("copy");
         hidden.join(name)
     };
-    let tls = Tls::default().with_roots(copy(certificates.ca(), "ca")).with_identity(
-        copy(certificates.certificate(Identity::Client), "crt"),
-        copy(certificates.key(Identity::Client), "key"),
-    );
+    let files = [
+        ("ssl_ca_certs", copy(certificates.ca(), "ca")),
+        ("ssl_certfile", copy(certificates.certificate(Identity::Client), "crt")),
+        ("ssl_keyfile", copy(certificates.key(Identity::Client), "key")),
+    ];
+    let files =
+        files.map(|(name, path)| format!("{name}={}", percent_encoded(path.to_str().expect("UTF-8"))));
     let rule = format!("user {USER} on >{PASSWORD} ~* &* +@all");
     let server = ServerConfig::default().with_tls(certificates).with_acl(rule).start().await;
     let login = format!("{}:{}", percent_encoded(USER), percent_encoded(PASSWORD));
-    let url = format!("rediss://{login}@{}/", server.address());
-    let config = Config::from_url(&url).expect("a valid URL").with_tls(tls);
+    let url = format!("rediss://{login}@{}/?{}", server.address(), files.join("&"));
+    let config = Config::from_url(&url).expect("a valid URL");
     seen.show(&config);
     let conn = Conn::connect(config.clone()).await.expect("connected");
     seen.show(&conn);
@@ -180,6 +183,8 @@ fn unusable_urls(seen: &Seen) {
         format!("redis://host?{FOLDER}={PASSWORD}"),
         format!("redis://host?password={WRONG}%zz"),
         format!("nonsense://{PASSWORD}"),
+        format!("redis://host?ssl_ca_certs=/{FOLDER}/ca"),
+        format!("rediss://host?ssl_certfile=/{FOLDER}/crt"),
     ] {
         seen.show_error(&Config::from_url(&url).expect_err(&url));
     }

@@ -19,6 +19,7 @@ use crate::credentials::Credentials;
 use crate::dial::Dialed;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::health::HealthReason;
 
 const CHANNEL: &str = "+switch-master";
 /// Pauses between attempts to reach a sentinel.
@@ -81,9 +82,12 @@ async fn session(
     let mut survey = Survey::new(shared.settings.learn);
     loop {
         hurry.mark_unchanged();
+        let asked = Instant::now();
         let answer = timeout(shared.limit, survey.ask(shared, &mux)).await.map_err(|_| silent())??;
         *reached = Instant::now();
+        let against = answer.vote.is_none().then_some(HealthReason::ServiceUnknown);
         take(shared, sentinel, learned, answer)?;
+        shared.note(sentinel, against, Some(asked.elapsed()));
         tokio::select! {
             switch = switches.next() => {
                 let payload = switch.ok_or_else(silent)?.get_payload::<String>().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! URLs that must open, and URLs that must not, without their secrets in the error.
 
 use super::*;
+use crate::config::Protocol;
 use crate::error::ErrorKind;
 
 fn standalone(url: &str) -> Config {
@@ -107,4 +108,38 @@ fn a_sentinel_url_names_sentinels_service_database_and_both_logins() {
 fn rediss_means_tls_and_redis_means_none() {
     assert!(standalone("rediss://host").tls.is_some());
     assert!(standalone("redis://host").tls.is_none());
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn certificate_files_are_for_servers_and_sentinels_over_tls() {
+    let files = "ssl_ca_certs=/c4nary/ca.crt&ssl_certfile=/c4nary/a%26b.crt&ssl_keyfile=/c4nary/a.key";
+    let config = standalone(&format!("rediss+sentinel://h1/orders?{files}"));
+    for tls in [config.tls.as_ref(), config.sentinel.tls.as_ref()] {
+        let tls = tls.expect("TLS");
+        let identity = tls.identity.as_ref().expect("a client certificate");
+        let path = |pem: &crate::Pem| match pem {
+            crate::Pem::File(path) => path.display().to_string(),
+            crate::Pem::Bytes(_) => panic!("not a file"),
+        };
+        assert_eq!(path(tls.roots.as_ref().expect("roots")), "/c4nary/ca.crt");
+        assert_eq!(path(&identity.certificate), "/c4nary/a&b.crt");
+        assert_eq!(path(&identity.key), "/c4nary/a.key");
+    }
+    assert!(!format!("{config:?}").contains("c4nary"));
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn certificate_files_that_make_no_sense_are_refused_without_being_repeated() {
+    for url in [
+        "redis://host?ssl_ca_certs=/c4nary/ca.crt",
+        "rediss://host?ssl_certfile=/c4nary/a.crt",
+        "rediss://host?ssl_keyfile=/c4nary/a.key",
+        "rediss://host?ssl_cert_reqs=none&ssl_ca_certs=/c4nary/ca.crt",
+    ] {
+        let error = parse(url).expect_err(url);
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}");
+        assert!(!format!("{error} {error:?}").contains("c4nary"), "{error:?}");
+    }
 }

@@ -11,8 +11,8 @@ use futures_util::stream::TryStreamExt;
 use crate::conformance::expiry::assert_about;
 use crate::conformance::input::assert_kind;
 use crate::{
-    ErrorKind, Expiry, MemoryBackend, PutOptions, RestoreMode, ScanOptions, StateBackend, StateBackendExt,
-    TransferOptions, Ttl,
+    ErrorKind, Existing, Expiry, MemoryBackend, PutOptions, RestoreMode, ScanOptions, StateBackend,
+    StateBackendExt, TransferOptions, Ttl,
 };
 
 const TTL: Duration = Duration::from_secs(1_000);
@@ -109,6 +109,14 @@ pub async fn copies_carry_values_and_ttls(backend: &dyn StateBackend) {
     backend.clear().await.unwrap();
     other.copy_to(backend, RestoreMode::Merge, &options).await.unwrap();
     assert!(contents(backend).await == before, "the copied entries differ");
+    assert_about(backend, b"ttl", TTL).await;
+    // As if it had been cut short: what is missing is copied, what is there is not.
+    backend.delete(b"ttl").await.unwrap();
+    backend.delete(b"k:7").await.unwrap();
+    let resume = options.with_existing(Existing::Keep);
+    let report = other.copy_to(backend, RestoreMode::Replace, &resume).await.unwrap();
+    assert_eq!((report.present, report.entries, report.removed), (ENTRIES - 2, 2, 0));
+    assert!(contents(backend).await == before, "the resumed copy differs");
     assert_about(backend, b"ttl", TTL).await;
     backend.clear().await.unwrap();
 }

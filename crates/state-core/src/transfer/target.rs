@@ -2,7 +2,7 @@
 
 use futures_util::stream::{Stream, TryStreamExt};
 
-use crate::transfer::{Progress, RestoreMode, TransferOptions, TransferReport};
+use crate::transfer::{Existing, Progress, RestoreMode, TransferOptions, TransferReport};
 use crate::{Entry, Fingerprints, PutItem, StateBackend, StateResult, Ttl, check_scan};
 
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -24,6 +24,17 @@ impl<'a> Target<'a> {
         options: &'a TransferOptions,
     ) -> Self {
         Self { backend: Box::new(backend), mode, options }
+    }
+
+    /// Stores `items`, and tells of each whether it was stored.
+    async fn put(&self, items: &[PutItem<'_>]) -> StateResult<Vec<bool>> {
+        match self.options.existing {
+            Existing::Keep => self.backend.batch_put_if_absent(items).await.into_iter().collect(),
+            Existing::Overwrite => {
+                let results = self.backend.batch_put(items).await;
+                results.into_iter().map(|result| result.map(|()| true)).collect()
+            }
+        }
     }
 }
 
@@ -53,6 +64,7 @@ pub(crate) async fn store(
     let mut entries = entries;
     let mut tally = Tally::default();
     let mut kept = Fingerprints::new();
+    let present = present_keys(&target).await?;
     let mut batch = Batch::default();
     while let Some(entry) = entries.try_next().await? {
         if !entry.key.starts_with(&target.options.prefix) {
@@ -65,6 +77,10 @@ pub(crate) async fn store(
         if target.mode == RestoreMode::Replace {
             kept.insert(&entry.key);
         }
+        if present.contains(&entry.key) {
+            tally.report.present += 1;
+            continue;
+        }
         batch.push(entry);
         if batch.is_full(target.options) {
             batch.store(&target, &mut tally).await?;
@@ -75,6 +91,18 @@ pub(crate) async fn store(
         tally.report.removed = remove_others(&target, &kept).await?;
     }
     Ok(tally.report)
+}
+
+/// The keys of `target` that need not be sent: where they stay as they are, all that it holds.
+async fn present_keys(target: &Target<'_>) -> StateResult<Fingerprints> {
+    let mut present = Fingerprints::new();
+    if target.options.existing == Existing::Keep {
+        let mut keys = target.backend.scan(&target.options.prefix, target.options.scan);
+        while let Some(key) = keys.try_next().await? {
+            present.insert(&key);
+        }
+    }
+    Ok(present)
 }
 
 /// Removes the keys of `target` that are not in `kept`.
@@ -110,11 +138,13 @@ impl Batch {
 
     async fn store(&mut self, target: &Target<'_>, tally: &mut Tally) -> StateResult<()> {
         let items: Vec<_> = self.entries.iter().map(item).collect();
-        for result in target.backend.batch_put(&items).await {
-            result?;
-        }
-        for entry in self.entries.drain(..) {
-            tally.add(&entry);
+        let stored = target.put(&items).await?;
+        for (entry, stored) in self.entries.drain(..).zip(stored) {
+            match stored {
+                true => tally.add(&entry),
+                // Somebody wrote it since the target's keys were listed.
+                false => tally.report.present += 1,
+            }
         }
         self.bytes = 0;
         target.options.report(tally.progress());

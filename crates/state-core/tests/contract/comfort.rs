@@ -4,8 +4,8 @@ use std::io::Cursor;
 use std::time::Duration;
 
 use state_core::{
-    ErrorKind, Fault, FaultyBackend, MemoryBackend, Operation, RestoreMode, ScanOptions, StateBackend,
-    StateBackendExt, TransferOptions,
+    ErrorKind, Existing, Expiry, Fault, FaultyBackend, MemoryBackend, Operation, RestoreMode, ScanOptions,
+    StateBackend, StateBackendExt, TransferOptions, Ttl,
 };
 
 #[tokio::test]
@@ -53,6 +53,79 @@ async fn a_restore_that_failed_half_way_can_be_run_again() {
     assert!(target.contains(b"other").await.unwrap(), "nothing is removed before all is stored");
     target.restore_from(&mut snapshot, RestoreMode::Replace, &options).await.unwrap();
     assert_eq!(target.count().await.unwrap(), 500);
+}
+
+#[tokio::test]
+async fn a_resumed_transfer_sends_only_what_is_missing() {
+    let source = MemoryBackend::new();
+    for n in 0..500_u32 {
+        source.put(&n.to_be_bytes(), b"v").await.unwrap();
+    }
+    let page = TransferOptions::default().with_scan(ScanOptions::default().with_page_size(50));
+    let resume = page.clone().with_existing(Existing::Keep);
+    let target = FaultyBackend::new(MemoryBackend::new());
+    target.put(b"other", b"v").await.unwrap();
+    target.inject(Fault::error(ErrorKind::Unavailable).on(Operation::BatchPut).after_calls(220).times(1));
+    source.copy_to(&target, RestoreMode::Replace, &page).await.unwrap_err();
+    let arrived = target.count().await.unwrap() as u64 - 1;
+    assert!((1..500).contains(&arrived), "{arrived} arrived");
+
+    target.inject(
+        Fault::error(ErrorKind::Unavailable).on(Operation::BatchPutIfAbsent).after_calls(90).times(1),
+    );
+    source.copy_to(&target, RestoreMode::Replace, &resume).await.unwrap_err();
+    let more = target.count().await.unwrap() as u64 - 1;
+    assert!((arrived + 1..500).contains(&more), "{more} after {arrived}");
+    let report = source.copy_to(&target, RestoreMode::Replace, &resume).await.unwrap();
+    assert_eq!((report.present, report.entries, report.removed), (more, 500 - more, 1));
+    assert_eq!(target.count().await.unwrap(), 500);
+}
+
+#[tokio::test]
+async fn keeping_what_exists_changes_neither_value_nor_ttl() {
+    let (source, target) = (MemoryBackend::new(), MemoryBackend::new());
+    source.put(b"a", b"new").await.unwrap();
+    source.put(b"b", b"new").await.unwrap();
+    target.put_with_ttl(b"a", b"old", Duration::from_secs(1_000)).await.unwrap();
+    target.put(b"c", b"old").await.unwrap();
+    let mut snapshot = Cursor::new(Vec::new());
+    source.snapshot_to(&mut snapshot, &TransferOptions::default()).await.unwrap();
+    let keep = TransferOptions::default().with_existing(Existing::Keep);
+    let report = target.restore_from(&mut snapshot, RestoreMode::Merge, &keep).await.unwrap();
+    assert_eq!((report.present, report.entries, report.bytes), (1, 1, 4));
+    assert_eq!(target.get(b"a").await.unwrap().as_deref(), Some(&b"old"[..]));
+    assert!(matches!(target.ttl(b"a").await.unwrap(), Expiry::After(_)));
+    assert_eq!(target.count().await.unwrap(), 3);
+    let report = target.restore_from(&mut snapshot, RestoreMode::Replace, &keep).await.unwrap();
+    assert_eq!((report.present, report.entries, report.removed), (2, 0, 1));
+    assert_eq!(target.get(b"a").await.unwrap().as_deref(), Some(&b"old"[..]));
+}
+
+#[tokio::test]
+async fn a_key_written_while_a_transfer_runs_is_kept() {
+    let (source, target) = (MemoryBackend::new(), MemoryBackend::new());
+    for n in 0..100_u32 {
+        source.put(&n.to_be_bytes(), b"source").await.unwrap();
+    }
+    let rival = target.clone();
+    // Once the first batch is stored, somebody else writes all the rest.
+    let options = TransferOptions::default()
+        .with_scan(ScanOptions::default().with_page_size(10))
+        .with_existing(Existing::Keep)
+        .with_progress(move |_progress| {
+            for n in 0..100_u32 {
+                let key = n.to_be_bytes();
+                let put = Box::pin(rival.put_if_absent(&key, b"rival", Ttl::Default));
+                futures_util::FutureExt::now_or_never(put).expect("memory never waits").unwrap();
+            }
+        });
+    let report = source.copy_to(&target, RestoreMode::Merge, &options).await.unwrap();
+    assert_eq!((report.entries, report.present), (10, 90));
+    let mut rivals = 0;
+    for n in 0..100_u32 {
+        rivals += u32::from(target.get(&n.to_be_bytes()).await.unwrap().as_deref() == Some(b"rival"));
+    }
+    assert_eq!(rivals, 90);
 }
 
 #[tokio::test]

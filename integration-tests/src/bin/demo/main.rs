@@ -1,22 +1,42 @@
 //! The main job on real input: `demo ROOT [--embedded]` stores every file below ROOT as state, reads all
 //! back, and verifies every byte; in between it goes through what else the contract offers, and through the
-//! server's death.
+//! server's death. Then come compression, batches, locks, statistics and resilience, a failover by sentinels and
+//! the reshard of a cluster.
 //!
-//! It ends with a table of figures, and with exit code 0 only if everything was as it should be.
+//! It prints figures as they are measured, and ends with exit code 0 only if everything was as it should be.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program")]
 
+// The main job.
 mod abilities;
 mod files;
 mod outage;
-mod screen;
 mod snapshot;
-mod table;
 mod transfer;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
+// What Redis adds to it.
+mod batches;
+mod compression;
+mod locking;
+mod resilience;
+mod statistics;
 
-use integration_tests::Server;
+// Several servers.
+mod failover;
+mod reshard;
+
+// What is shown.
+mod screen;
+mod table;
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use integration_tests::{Cluster, ClusterConfig, SentinelConfig, SentinelGroup, Server};
 use state_core::{StateBackend, StateError};
 
 use crate::{files::File, screen::Screen, table::Table};
@@ -76,7 +96,32 @@ async fn run(options: &Options) -> Result {
 
     let table = play(&screen, &state, server.as_ref(), &files).await?;
     println!("\n{table}");
+    match &server {
+        Some(server) => features(&screen, &server.url(), &files).await?,
+        None => screen
+            .say("compression, locks, breakers, failover and reshard need servers: leave out --embedded"),
+    }
+    println!();
     Ok(())
+}
+
+/// What Redis adds to the contract, on one server and on several.
+async fn features(screen: &Screen, url: &str, files: &[File]) -> Result {
+    compression::compare(screen, url, files).await?;
+    batches::race(screen, url).await?;
+    locking::contend(screen, url).await?;
+    statistics::count(screen, url).await?;
+    resilience::endure(screen).await?;
+    let (group, cluster) = several().await;
+    failover::survive(screen, &group).await?;
+    drop(group);
+    reshard::survive(screen, &cluster, files).await
+}
+
+/// Nine servers, started side by side.
+async fn several() -> (SentinelGroup, Cluster) {
+    let group = SentinelConfig::default().with_down_after(Duration::from_millis(500));
+    tokio::join!(group.start(), ClusterConfig::default().with_replicas(0).start())
 }
 
 /// All steps, one after the other.

@@ -21,6 +21,11 @@ impl Screen {
         println!("{line}");
     }
 
+    /// The line above those of a part.
+    pub(crate) fn title(&self, line: &str) {
+        println!("\n{line}");
+    }
+
     /// A bar up to `length`, visible on a terminal only. Dropping it clears it.
     pub(crate) fn bar(&self, title: &str, length: usize) -> Bar {
         if !self.terminal {

@@ -104,7 +104,7 @@ pub(crate) async fn read_in_batches(
     Ok(row)
 }
 
-fn verify(file: &File, found: Option<&[u8]>) -> Result {
+pub(crate) fn verify(file: &File, found: Option<&[u8]>) -> Result {
     match found {
         Some(content) if content == file.content => Ok(()),
         Some(content) => {
@@ -116,7 +116,7 @@ fn verify(file: &File, found: Option<&[u8]>) -> Result {
     }
 }
 
-fn batches(files: &[File]) -> Vec<&[File]> {
+pub(crate) fn batches(files: &[File]) -> Vec<&[File]> {
     let (mut batches, mut rest) = (Vec::new(), files);
     while !rest.is_empty() {
         let mut bytes = 0;

@@ -1,0 +1,7 @@
+//! Every example of `state-redis`, run as a stranger would run it, on servers that are started for it.
+
+// Each of them, to its end.
+mod runs;
+// The web service: requests, refusals while the server is gone, a graceful end.
+mod service;
+mod support;

@@ -1,0 +1,23 @@
+//! The layers of the facade, one by one and together, on real servers: each setting is kept, each promise is seen.
+
+// Values around the threshold, algorithms changed on live data, damaged members, dictionaries.
+mod compression;
+// Encrypted values: swaps, counters, rotation.
+mod encryption;
+// The breaker is consulted: opens, fails fast, lets probes through, closes.
+mod breaker;
+// Exact numbers of attempts, and the time they have.
+mod attempts;
+// What bounds and helps an operation: budget, rate limit, bulkhead, hedge, fallback.
+mod guards;
+// Locks on the backend's own servers and on a quorum.
+mod locks;
+// What Prometheus is told.
+mod metrics;
+// Nothing secret in what is shown, logged and exported.
+mod secrets;
+// Behind sentinels: failover, replicas, confirmed writes.
+mod sentinel;
+// What is left behind: tasks, connections.
+mod leaks;
+mod support;

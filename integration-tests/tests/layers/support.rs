@@ -1,0 +1,53 @@
+//! What the tests of this binary share.
+
+use std::time::Duration;
+
+use integration_tests::Server;
+use integration_tests::proxy::Proxy;
+use state_redis::{RedisBackend, RedisConfig, RedisConfigBuilder};
+
+/// What a loaded machine may add to a deadline.
+pub(crate) const MARGIN: Duration = Duration::from_secs(1);
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A builder for a backend on `server`.
+pub(crate) fn on(server: &Server) -> RedisConfigBuilder {
+    RedisConfig::builder().url(server.url())
+}
+
+/// A builder for a backend behind `proxy`, without repeats.
+pub(crate) fn behind(proxy: &Proxy) -> RedisConfigBuilder {
+    RedisConfig::builder().url(proxy.url()).retry_config(1, ms(1), ms(1), 0.0)
+}
+
+/// A backend with these settings.
+pub(crate) async fn backend(builder: RedisConfigBuilder) -> RedisBackend {
+    RedisBackend::new(builder.build().expect("valid settings")).await.expect("a connection")
+}
+
+/// What the server has under `key`, which is the server's own.
+pub(crate) async fn stored(server: &Server, key: &str) -> Vec<u8> {
+    server.command::<Option<Vec<u8>>>(redis::cmd("GET").arg(key)).await.expect("a value is stored")
+}
+
+/// How often the server has run `command` (in lower case).
+pub(crate) async fn calls(server: &Server, command: &str) -> u64 {
+    let stats = server.info(&format!("cmdstat_{command}")).await.expect("INFO").unwrap_or_default();
+    let calls = stats.strip_prefix("calls=").and_then(|rest| rest.split(',').next());
+    calls.map_or(0, |calls| calls.parse().expect("a number"))
+}
+
+/// Bytes that no algorithm makes smaller, the same each time.
+pub(crate) fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
