@@ -34,7 +34,7 @@ type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 const USAGE: &str = "\
 usage: cargo xtask <verb> [options]
 
-  demo [--embedded] [--release] [--yes]  the main job on a real server, or on the in-memory backend
+  demo [--embedded] [--release] [--yes]  everything shown on real servers, or the main job on the in-memory backend
   test [--long] [--yes]                  tidy, arrows, lint, features, every test; --long: faults in their long form
   ci                                     test, then both demos
   lint                                   fmt, clippy and rustdoc, warnings refused

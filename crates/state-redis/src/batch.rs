@@ -6,7 +6,8 @@ use state_core::{ErrorKind, StateError, StateResult};
 use crate::exec::Task;
 use crate::operation::Operation;
 
-const REQUEST_BYTES: usize = 4 * 1024 * 1024;
+// A request is closed once it holds so much.
+pub(crate) const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Runs the commands of a batch in requests of at most `size` commands, in order.
 ///
@@ -106,7 +107,7 @@ async fn send<T>(
 }
 
 /// The error of items that were not sent because an earlier request of their batch failed with `first`.
-fn not_sent(first: &StateError) -> StateError {
+pub(crate) fn not_sent(first: &StateError) -> StateError {
     StateError::new(first.kind(), "not sent, since an earlier part of the batch failed")
         .with_source(first.clone())
 }

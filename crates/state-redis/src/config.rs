@@ -57,7 +57,7 @@ pub struct RedisConfig {
     /// How long to wait for a free dedicated connection. Default: 5 s.
     pub pool_timeout: Duration,
     /// The most items of a batch that travel in one request, 1 to 10,000; a request is also closed once it holds
-    /// 4 MiB. Default: 500.
+    /// 4 MiB. Default: 1,000.
     pub pipeline_batch_size: usize,
     /// Whether each request of a batch is a transaction (`MULTI`, `EXEC`): other clients see all of it or nothing. On
     /// a cluster the keys of a request then have to live in one slot. Default: false.
@@ -208,7 +208,7 @@ impl Default for RedisConfig {
             pool_min: 0,
             pool_max: 16,
             pool_timeout: Duration::from_secs(5),
-            pipeline_batch_size: 500,
+            pipeline_batch_size: 1_000,
             atomic_batches: false,
             clear_whole_database: false,
             read_from: ReadFrom::Master,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
-use redis_conn::{Class, Conn, Dedicated, Scan, ScanOptions, WriteConcern};
+use redis_conn::{Class, Conn, Dedicated, Scan, ScanOptions, Servers, WriteConcern};
 use state_core::{StateError, StateResult};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -51,6 +51,11 @@ impl Door {
     /// A walk over the servers' keys; [`Task::page`] turns its pages.
     pub(crate) fn scan(&self, options: ScanOptions) -> Scan {
         self.conn.scan(options)
+    }
+
+    /// Whether all keys are on one server.
+    pub(crate) fn is_one_server(&self) -> bool {
+        !matches!(self.conn.config().servers, Servers::Cluster { .. })
     }
 
     /// The connection, for what is no operation of the backend's: health, events, subscriptions.

@@ -47,6 +47,7 @@ mod batch;
 mod clear;
 mod health;
 mod keyspace;
+mod mget;
 mod put;
 mod records;
 mod scan;

@@ -19,14 +19,14 @@ pub const HEADS: [&str; 9] = [
 
 /// What a candidate did in a case, as text, under [`HEADS`].
 pub fn cells(case: &Case, entry: &Entry) -> [String; 9] {
-    let ratio = case.ratio(Figure::Value, &entry.candidate, case.baseline);
+    let relative = case.ratio(Figure::Value, &entry.candidate, case.baseline);
     let median = |figure| entry.estimate(figure).map(|estimate| number(estimate.median)).unwrap_or_default();
     let failed = entry.failures().map(|(failed, _)| format!(" ({failed} failed)")).unwrap_or_default();
     [
         format!("{} {}{failed}", entry.candidate, entry.version),
         median(Figure::Value),
-        ratio.map(|ratio| format!("{:.2}", ratio.median)).unwrap_or_default(),
-        ratio.map(interval).unwrap_or_default(),
+        relative.map(|estimate| ratio(estimate.median)).unwrap_or_default(),
+        relative.map(interval).unwrap_or_default(),
         median(Figure::Latency(0)),
         median(Figure::Latency(1)),
         median(Figure::Latency(2)),
@@ -45,7 +45,12 @@ pub fn title(case: &Case) -> String {
 
 /// An interval.
 pub fn interval(estimate: Estimate) -> String {
-    format!("{:.2} to {:.2}", estimate.low, estimate.high)
+    format!("{} to {}", ratio(estimate.low), ratio(estimate.high))
+}
+
+/// A ratio; near to one the third digit behind the point tells something.
+fn ratio(value: f64) -> String {
+    if (0.9..1.1).contains(&value) { format!("{value:.3}") } else { format!("{value:.2}") }
 }
 
 /// A number with three digits that count, in thousands or millions where it is long.
@@ -83,11 +88,10 @@ pub fn print(cases: &[Case], verdicts: &[Verdict]) {
 /// What became of a promise, as text.
 pub fn verdict_cells(verdict: &Verdict) -> [String; 5] {
     let Verdict { promise, measured, outcome, .. } = verdict;
-    let measured_as = |value: f64| format!("{value:.2}");
     [
         outcome.word().to_owned(),
         promise.clone(),
-        measured_as(measured.median),
+        ratio(measured.median),
         interval(*measured),
         measured.n.to_string(),
     ]

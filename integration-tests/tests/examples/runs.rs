@@ -21,6 +21,13 @@ async fn on_one_server() {
     assert!(scraped(&printed), "{printed}");
     assert!(printed.contains("hit ratio 0.66"), "{printed}");
 
+    let printed = run("typed", &[], &url).await;
+    assert!(printed.contains("bookings: 50"), "{printed}");
+    let printed = run("dedup", &[], &url).await;
+    assert!(printed.contains("1000 events processed out of 4000 deliveries"), "{printed}");
+    let printed = run("checkpoint", &[], &url).await;
+    assert!(printed.contains("finished with sum 499500"), "{printed}");
+
     // They leave nothing behind but the counters of the locks' fencing tokens.
     let keys: Vec<String> = server.command(redis::cmd("KEYS").arg("*")).await;
     assert!(keys.iter().all(|key| key.contains(":l|") || key.contains("redlock")), "{keys:?}");

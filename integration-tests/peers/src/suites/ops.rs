@@ -33,7 +33,7 @@ struct Plan {
 pub async fn run(lab: &Lab) -> Outcome<Vec<Case>> {
     let plans = plans(lab);
     let on_cluster: Vec<usize> = lab.choose(TASKS.to_vec(), [&TASKS[..], &[MANY]].concat());
-    let pace = lab.choose(Pace::new(40, 11), Pace::new(100, 31));
+    let pace = lab.choose(Pace::new(40, 15), Pace::new(100, 31));
     let steps = plans.iter().map(|plan| plan.pace.rounds + 1).sum::<usize>()
         + on_cluster.len() * (pace.rounds + 1)
         + ops_limit::steps(lab);
@@ -58,7 +58,7 @@ fn plans(lab: &Lab) -> Vec<Plan> {
                 let glance = tasks == 64 && (size == SMALL || matches!(work, Work::Get | Work::Put));
                 let pace = match promised(work, tasks, size) {
                     true => lab.choose(Pace::new(40, 15), Pace::new(100, 41)),
-                    false => lab.choose(Pace::new(40, 5), Pace::new(100, 11)),
+                    false => lab.choose(Pace::new(40, 9), Pace::new(100, 15)),
                 };
                 if !odd && (!lab.quick || promised(work, tasks, size) || glance) {
                     plans.push(Plan { work, tasks, size, pace });
