@@ -59,15 +59,15 @@ fn named(url: impl Into<String>) -> RedisConfigBuilder {
 
 /// Uses all that opens connections or starts tasks.
 async fn use_everything(backend: &RedisBackend, has_pool: bool) {
-    backend.put(b"k", b"v").await.unwrap();
-    assert_eq!(backend.count().await.unwrap(), 1);
-    let guard = backend.acquire_lock("job", Duration::from_secs(5)).await.unwrap();
-    assert!(backend.try_acquire_lock("job", Duration::from_secs(5)).await.unwrap().is_none());
+    backend.put(b"k", b"v").await.expect("a result");
+    assert_eq!(backend.count().await.expect("a result"), 1);
+    let guard = backend.acquire_lock("job", Duration::from_secs(5)).await.expect("a result");
+    assert!(backend.try_acquire_lock("job", Duration::from_secs(5)).await.expect("a result").is_none());
     drop(guard);
-    let held = backend.acquire_lock("other", Duration::from_secs(5)).await.unwrap();
+    let held = backend.acquire_lock("other", Duration::from_secs(5)).await.expect("a result");
     held.release().await;
     if has_pool {
-        drop(backend.dedicated().await.unwrap());
+        drop(backend.dedicated().await.expect("a result"));
     }
     let _events = backend.events();
     assert!(backend.stats().await.operations_total > 0);
@@ -143,10 +143,10 @@ async fn a_lock_that_was_never_asked_for_is_closed_too() {
 async fn a_guard_outlives_the_backend_and_still_releases() {
     let server = Server::start().await;
     let first = backend(on(server.url())).await;
-    let guard = first.acquire_lock("job", Duration::from_secs(30)).await.unwrap();
+    let guard = first.acquire_lock("job", Duration::from_secs(30)).await.expect("a result");
     drop(first);
     let second = backend(on(server.url())).await;
-    assert!(second.try_acquire_lock("job", Duration::from_secs(1)).await.unwrap().is_none());
+    assert!(second.try_acquire_lock("job", Duration::from_secs(1)).await.expect("a result").is_none());
     guard.release().await;
-    assert!(second.try_acquire_lock("job", Duration::from_secs(1)).await.unwrap().is_some());
+    assert!(second.try_acquire_lock("job", Duration::from_secs(1)).await.expect("a result").is_some());
 }
