@@ -88,10 +88,10 @@ async fn an_id_used_for_something_else_is_a_conflict() {
     let backend = backend(on(server.url())).await;
     let _ = backend.increment_once(b"k", 1, b"id", WINDOW).await.expect("a result");
     let errors = [
-        backend.increment_once(b"k", 2, b"id", WINDOW).await.unwrap_err(),
-        backend.compare_and_swap_once(b"k", Some(b"1"), None, b"id", WINDOW).await.unwrap_err(),
-        backend.put_if_absent_once(b"k", b"v", Ttl::Default, b"id", WINDOW).await.unwrap_err(),
-        backend.script_once("return 1", b"k", &[], b"id", WINDOW).await.unwrap_err(),
+        backend.increment_once(b"k", 2, b"id", WINDOW).await.expect_err("an error"),
+        backend.compare_and_swap_once(b"k", Some(b"1"), None, b"id", WINDOW).await.expect_err("an error"),
+        backend.put_if_absent_once(b"k", b"v", Ttl::Default, b"id", WINDOW).await.expect_err("an error"),
+        backend.script_once("return 1", b"k", &[], b"id", WINDOW).await.expect_err("an error"),
     ];
     for error in errors {
         assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Conflict, false), "{error:?}");
@@ -116,7 +116,7 @@ async fn ids_and_windows_have_bounds() {
         (b"id", Duration::from_millis(2_999)),
         (b"id", Duration::MAX),
     ] {
-        let error = backend.increment_once(b"n", 1, id, window).await.unwrap_err();
+        let error = backend.increment_once(b"n", 1, id, window).await.expect_err("an error");
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     }
     assert_eq!(backend.increment(b"n", 0).await.expect("a result"), 1);
@@ -219,18 +219,18 @@ async fn errors_of_an_operation_are_remembered_like_results() {
     let backend = backend(on(server.url())).await;
     backend.put(b"n", b"no number").await.expect("a result");
     for _ in 0..2 {
-        let error = backend.increment_once(b"n", 1, b"id", WINDOW).await.unwrap_err();
+        let error = backend.increment_once(b"n", 1, b"id", WINDOW).await.expect_err("an error");
         assert_eq!(error.kind(), ErrorKind::WrongType, "{error:?}");
         backend.put(b"n", b"1").await.expect("a result");
     }
     let half = "redis.call('INCR', KEYS[1]) return redis.call('LPUSH', KEYS[1], 'x')";
     for _ in 0..2 {
-        let error = backend.script_once(half, b"n", &[], b"half", WINDOW).await.unwrap_err();
+        let error = backend.script_once(half, b"n", &[], b"half", WINDOW).await.expect_err("an error");
         assert!(matches!(error.kind(), ErrorKind::WrongType | ErrorKind::Internal), "{error:?}");
     }
     assert_eq!(backend.increment(b"n", 0).await.expect("a result"), 2, "the half that ran, ran once");
     let shebang = backend.script_once("#!lua flags=no-writes\nreturn 1", b"n", &[], b"s", WINDOW).await;
-    assert_eq!(shebang.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(shebang.expect_err("an error").kind(), ErrorKind::InvalidInput);
 }
 
 #[tokio::test]
@@ -242,9 +242,10 @@ async fn a_full_server_remembers_nothing_and_does_nothing() {
         server.command(redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(bytes)).await
     };
     limit(1).await;
-    let error = backend.increment_once(b"n", 1, b"id", WINDOW).await.unwrap_err();
+    let error = backend.increment_once(b"n", 1, b"id", WINDOW).await.expect_err("an error");
     assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::ReadOnly, false), "{error:?}");
-    let error = backend.compare_and_swap_once(b"n", Some(b"x"), None, b"cas", WINDOW).await.unwrap_err();
+    let error =
+        backend.compare_and_swap_once(b"n", Some(b"x"), None, b"cas", WINDOW).await.expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::ReadOnly, "{error:?}");
     limit(0).await;
     let done = backend.increment_once(b"n", 1, b"id", WINDOW).await.expect("a result");

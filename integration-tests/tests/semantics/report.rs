@@ -108,7 +108,7 @@ async fn an_open_breaker_is_named() {
     becomes(&backend, HealthStatus::Healthy).await;
     server.freeze();
     for _ in 0..3 {
-        backend.get(b"k").await.unwrap_err();
+        backend.get(b"k").await.expect_err("an error");
     }
     let health = becomes(&backend, HealthStatus::Unhealthy).await;
     let expected = format!("master {} open", server.address());

@@ -85,11 +85,14 @@ async fn leaves_nothing(servers: &[&Server], url: &str, has_pool: bool) {
         let clone = under_test.clone();
         if is_closed {
             under_test.close().await;
-            for error in [clone.get(b"k").await.unwrap_err(), clone.put(b"k", b"v").await.unwrap_err()] {
+            for error in [
+                clone.get(b"k").await.expect_err("an error"),
+                clone.put(b"k", b"v").await.expect_err("an error"),
+            ] {
                 assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}");
             }
             let lock = clone.try_acquire_lock("job", Duration::from_secs(1)).await;
-            assert_eq!(lock.unwrap_err().kind(), ErrorKind::Closed);
+            assert_eq!(lock.expect_err("an error").kind(), ErrorKind::Closed);
             // With the handles there, tasks and connections are gone; the figures stay readable.
             gone(servers, &before, before.threads + 1).await;
             assert!(clone.stats().await.operations_total > 0);
@@ -134,9 +137,9 @@ async fn a_lock_that_was_never_asked_for_is_closed_too() {
     let closed = backend(on(server.url())).await;
     closed.close().await;
     closed.close().await;
-    let error = closed.acquire_lock("job", Duration::from_secs(1)).await.unwrap_err();
+    let error = closed.acquire_lock("job", Duration::from_secs(1)).await.expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}");
-    assert_eq!(closed.locks().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(closed.locks().await.expect_err("an error").kind(), ErrorKind::Closed);
 }
 
 #[tokio::test]
