@@ -39,7 +39,7 @@ async fn count(backend: &RedisBackend, done: &Arc<AtomicU64>) -> u64 {
 }
 
 /// Counts while every now and then a proxy takes a reply away, and checks the counter.
-async fn count_with_lost_replies(backend: &RedisBackend, proxies: &[Proxy]) {
+async fn count_with_lost_replies(backend: &RedisBackend, proxies: &[Proxy]) -> String {
     let done = Arc::new(AtomicU64::new(0));
     let counting = {
         let (backend, done) = (backend.clone(), Arc::clone(&done));
@@ -56,9 +56,9 @@ async fn count_with_lost_replies(backend: &RedisBackend, proxies: &[Proxy]) {
     }
     let repeats = counting.await.expect("no error");
     let struck: u64 = proxies.iter().map(Proxy::struck).sum();
-    println!("{OPERATIONS} increments, {struck} replies lost, {repeats} answered by an earlier request");
     assert!(struck > 0 && repeats > 0, "the fault was felt: {struck} strikes, {repeats} repeats");
-    assert_eq!(backend.increment(b"n", 0).await.unwrap(), OPERATIONS as i64);
+    assert_eq!(backend.increment(b"n", 0).await.expect("a result"), OPERATIONS as i64);
+    format!("{OPERATIONS} increments, {struck} replies lost, {repeats} answered by an earlier request")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -66,7 +66,7 @@ async fn a_thousand_increments_survive_lost_replies() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
     let backend = backend(patient(on(proxy.url()))).await;
-    count_with_lost_replies(&backend, &[proxy]).await;
+    println!("{}", count_with_lost_replies(&backend, &[proxy]).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +81,7 @@ async fn a_thousand_increments_survive_lost_replies_on_a_cluster() {
             other => other.clone(),
         })
     });
-    count_with_lost_replies(&backend(builder).await, &[proxy]).await;
+    println!("{}", count_with_lost_replies(&backend(builder).await, &[proxy]).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +111,7 @@ async fn a_thousand_increments_survive_kills_of_a_durable_server() {
     }
     let repeats = counting.await.expect("no error");
     println!("{kills} kills, {repeats} answered by an earlier request");
-    assert_eq!(backend.increment(b"n", 0).await.unwrap(), OPERATIONS as i64);
+    assert_eq!(backend.increment(b"n", 0).await.expect("a result"), OPERATIONS as i64);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,11 +132,11 @@ async fn repeating_every_id_after_a_failover_makes_the_count_exact() {
     old.kill();
     group.successor_of(old).await;
     counting.await.expect("no error");
-    let counted = backend.increment(b"n", 0).await.unwrap();
+    let counted = backend.increment(b"n", 0).await.expect("a result");
     println!("{counted} of {OPERATIONS} acknowledged increments outlived the failover");
     assert!(counted <= OPERATIONS as i64, "nothing twice");
     count(&backend, &done).await;
-    assert_eq!(backend.increment(b"n", 0).await.unwrap(), OPERATIONS as i64);
+    assert_eq!(backend.increment(b"n", 0).await.expect("a result"), OPERATIONS as i64);
 }
 
 #[tokio::test]
@@ -147,19 +147,19 @@ async fn an_id_waits_for_its_slot_to_move_and_counts_once() {
     let old = cluster.owner_of(slot).await;
     let masters = cluster.masters().await;
     let new = masters.into_iter().find(|node| node.port() != old.port()).expect("three masters");
-    assert_eq!(backend.increment_once(b"n", 1, b"1", WINDOW).await.unwrap().result, 1);
+    assert_eq!(backend.increment_once(b"n", 1, b"1", WINDOW).await.expect("a result").result, 1);
     cluster.begin_migration(slot, new).await;
     // The key is still here and the record of the new id is nowhere: the server says TRYAGAIN.
     let waiting = {
         let backend = backend.clone();
         tokio::spawn(async move { backend.increment_once(b"n", 1, b"2", WINDOW).await })
     };
-    let repeat = backend.increment_once(b"n", 1, b"1", WINDOW).await.unwrap();
+    let repeat = backend.increment_once(b"n", 1, b"1", WINDOW).await.expect("a result");
     assert_eq!((repeat.result, repeat.is_repeat), (1, true));
     while cluster.migrate_keys(slot, new, 10).await > 0 {}
     cluster.finish_migration(slot, new).await;
-    assert_eq!(waiting.await.unwrap().unwrap().result, 2);
-    let repeat = backend.increment_once(b"n", 1, b"2", WINDOW).await.unwrap();
+    assert_eq!(waiting.await.expect("a result").expect("a result").result, 2);
+    let repeat = backend.increment_once(b"n", 1, b"2", WINDOW).await.expect("a result");
     assert_eq!((repeat.result, repeat.is_repeat), (2, true), "records move with their slot");
 }
 
@@ -174,16 +174,19 @@ async fn a_lost_reply_does_not_turn_a_put_or_a_swap_into_a_miss() {
     })
     .await;
     // The script is known from now on: the next reply is that of its run.
-    let _ = backend.put_if_absent_once(b"warm", b"", Ttl::Default, b"0", WINDOW).await.unwrap();
-    let _ = backend.compare_and_swap_once(b"warm", None, None, b"1", WINDOW).await.unwrap();
+    let _ = backend.put_if_absent_once(b"warm", b"", Ttl::Default, b"0", WINDOW).await.expect("a result");
+    let _ = backend.compare_and_swap_once(b"warm", None, None, b"1", WINDOW).await.expect("a result");
     proxy.strike(Strike::SwallowReply);
-    let put = backend.put_if_absent_once(b"event", b"v", Ttl::Default, b"1", WINDOW).await.unwrap();
+    let put = backend.put_if_absent_once(b"event", b"v", Ttl::Default, b"1", WINDOW).await.expect("a result");
     assert_eq!((put.result, put.is_repeat), (true, true));
     proxy.strike(Strike::SwallowReply);
-    let swap = backend.compare_and_swap_once(b"event", Some(b"v"), Some(b"w"), b"2", WINDOW).await.unwrap();
+    let swap = backend
+        .compare_and_swap_once(b"event", Some(b"v"), Some(b"w"), b"2", WINDOW)
+        .await
+        .expect("a result");
     assert_eq!((swap.result, swap.is_repeat), (CasOutcome::Swapped, true));
     // Without an id the same loss is the caller's riddle.
     proxy.strike(Strike::SwallowReply);
-    let error = backend.compare_and_swap(b"event", Some(b"w"), Some(b"x")).await.unwrap_err();
+    let error = backend.compare_and_swap(b"event", Some(b"w"), Some(b"x")).await.expect_err("an error");
     assert!(error.is_ambiguous(), "{error:?}");
 }

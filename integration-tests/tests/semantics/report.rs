@@ -34,7 +34,7 @@ async fn a_server_that_dies_is_named_and_comes_back() {
     let address = server.address();
     let reasons = reasons_of(&health, Layer::Servers);
     assert!(reasons.len() == 1 && reasons[0].contains(&address), "{reasons:?}");
-    assert_eq!(health.reasons(), health.to_string().strip_prefix("unhealthy: ").unwrap());
+    assert_eq!(health.reasons(), health.to_string().strip_prefix("unhealthy: ").expect("a result"));
     server.restart().await;
     becomes(&backend, HealthStatus::Healthy).await;
     backend.close().await;
@@ -74,7 +74,7 @@ async fn a_lost_sentinel_degrades() {
     group.sentinels()[0].kill();
     let health = becomes(&backend, HealthStatus::Degraded).await;
     assert!(health.reasons().contains("servers: sentinel"), "{health}");
-    backend.put(b"k", b"v").await.unwrap();
+    backend.put(b"k", b"v").await.expect("a result");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn waiters_for_the_pool_degrade() {
     let server = Server::start().await;
     let backend = backend(on(server.url()).pool_config(0, 1, Duration::from_secs(30))).await;
     becomes(&backend, HealthStatus::Healthy).await;
-    let lent = backend.dedicated().await.unwrap();
+    let lent = backend.dedicated().await.expect("a result");
     assert_eq!(backend.health().status, HealthStatus::Healthy, "lent out is no fault");
     let waiting = {
         let backend = backend.clone();
@@ -91,7 +91,7 @@ async fn waiters_for_the_pool_degrade() {
     let health = becomes(&backend, HealthStatus::Degraded).await;
     assert_eq!(reasons_of(&health, Layer::Pool), ["1 callers wait for one of 1 connections"]);
     drop(lent);
-    waiting.await.unwrap().unwrap();
+    waiting.await.expect("a result").expect("a result");
     becomes(&backend, HealthStatus::Healthy).await;
 }
 
@@ -108,7 +108,7 @@ async fn an_open_breaker_is_named() {
     becomes(&backend, HealthStatus::Healthy).await;
     server.freeze();
     for _ in 0..3 {
-        backend.get(b"k").await.unwrap_err();
+        backend.get(b"k").await.expect_err("an error");
     }
     let health = becomes(&backend, HealthStatus::Unhealthy).await;
     let expected = format!("master {} open", server.address());
@@ -123,8 +123,8 @@ async fn servers_of_locks_are_a_layer_once_locks_are_used() {
     let builder = on(server.url()).redlock_nodes(nodes.iter().map(Server::url));
     let backend = backend(builder.health_interval(Duration::from_millis(200))).await;
     assert!(becomes(&backend, HealthStatus::Healthy).await.locks.is_empty());
-    backend.locks().await.unwrap().bootstrap().await.unwrap();
-    let guard = backend.acquire_lock("job", Duration::from_secs(5)).await.unwrap();
+    backend.locks().await.expect("a result").bootstrap().await.expect("a result");
+    let guard = backend.acquire_lock("job", Duration::from_secs(5)).await.expect("a result");
     assert_eq!(becomes(&backend, HealthStatus::Healthy).await.locks.len(), 3);
     nodes[1].kill();
     let health = eventually("the lost node is named", WITHIN, async || {
@@ -142,19 +142,23 @@ async fn gauges_of_the_pool_are_right_at_every_scrape() {
     let server = Server::start().await;
     let backend =
         backend(on(server.url()).enable_metrics(true).pool_config(2, 5, Duration::from_secs(1))).await;
-    let prometheus = Prometheus::new(Naming::Prometheus).unwrap();
+    let prometheus = Prometheus::new(Naming::Prometheus).expect("a result");
     backend.metrics().expect("switched on").bind(prometheus.recorder());
     let gauges = || {
         let scrape = prometheus.render();
         ["active", "idle", "max"].map(|name| {
             let start = format!("redis_pool_connections_{name}{{");
             let line = scrape.lines().find(|line| line.starts_with(&start) && line.contains("dedicated"));
-            line.unwrap_or_else(|| panic!("{start} in {scrape}")).rsplit(' ').next().unwrap().to_owned()
+            line.unwrap_or_else(|| panic!("{start} in {scrape}"))
+                .rsplit(' ')
+                .next()
+                .expect("a result")
+                .to_owned()
         })
     };
     assert_eq!(gauges(), ["0", "2", "5"]);
-    let lent = (backend.dedicated().await.unwrap(), backend.dedicated().await.unwrap());
-    let third = backend.dedicated().await.unwrap();
+    let lent = (backend.dedicated().await.expect("a result"), backend.dedicated().await.expect("a result"));
+    let third = backend.dedicated().await.expect("a result");
     assert_eq!(gauges(), ["3", "0", "5"], "nobody has asked for statistics in between");
     drop((lent, third));
     assert_eq!(gauges(), ["0", "3", "5"]);
@@ -165,14 +169,17 @@ async fn readiness_follows_the_backend() {
     let server = Server::start().await;
     let backend = backend(on(server.url()).health_interval(Duration::from_millis(200))).await;
     becomes(&backend, HealthStatus::Healthy).await;
-    let prometheus = Prometheus::new(Naming::Prometheus).unwrap();
+    let prometheus = Prometheus::new(Naming::Prometheus).expect("a result");
     let config = ExporterConfig::new(([127, 0, 0, 1], 0)).with_health(Arc::new(backend.clone()));
-    let exporter = Exporter::serve(&prometheus, &config).await.unwrap();
+    let exporter = Exporter::serve(&prometheus, &config).await.expect("a result");
     let ask = async |path: &str| {
-        let mut stream = tokio::net::TcpStream::connect(exporter.address()).await.unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut stream = tokio::net::TcpStream::connect(exporter.address()).await.expect("a result");
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes())
+            .await
+            .expect("a result");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        stream.read_to_string(&mut answer).await.expect("a result");
         answer
     };
     assert!(ask("/readyz").await.starts_with("HTTP/1.1 200"));

@@ -45,7 +45,7 @@ async fn the_rights_for_locks_are_enough() {
     let backend = backend(on(url(&server)).key_prefix("app:")).await;
     let outcome = use_locks(&backend).await;
     assert_eq!(denied(&server).await, Vec::<String>::new(), "{outcome:?}");
-    outcome.unwrap();
+    outcome.expect("a result");
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn the_rights_for_a_cluster_are_enough() {
     let cluster: Cluster = ClusterConfig::default().with_node(node).with_replicas(0).start().await;
     let url = cluster.url().replace("://", "://app:s3cret@");
     let backend = backend(on(url).key_prefix("app:")).await;
-    use_data(&backend).await.unwrap();
+    use_data(&backend).await.expect("a result");
     for node in cluster.nodes() {
         assert_eq!(denied(node).await, Vec::<String>::new());
     }
@@ -85,7 +85,7 @@ async fn exact(
     let enough = backend(config.clone()).await;
     let outcome = work(&enough).await;
     assert_eq!(denied(server).await, Vec::<String>::new(), "denied with all rules: {outcome:?}");
-    outcome.unwrap();
+    outcome.expect("a result");
     enough.close().await;
     for rule in rules.split(' ') {
         let opposite = rule.replace('+', "-");

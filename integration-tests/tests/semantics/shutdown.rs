@@ -59,15 +59,15 @@ fn named(url: impl Into<String>) -> RedisConfigBuilder {
 
 /// Uses all that opens connections or starts tasks.
 async fn use_everything(backend: &RedisBackend, has_pool: bool) {
-    backend.put(b"k", b"v").await.unwrap();
-    assert_eq!(backend.count().await.unwrap(), 1);
-    let guard = backend.acquire_lock("job", Duration::from_secs(5)).await.unwrap();
-    assert!(backend.try_acquire_lock("job", Duration::from_secs(5)).await.unwrap().is_none());
+    backend.put(b"k", b"v").await.expect("a result");
+    assert_eq!(backend.count().await.expect("a result"), 1);
+    let guard = backend.acquire_lock("job", Duration::from_secs(5)).await.expect("a result");
+    assert!(backend.try_acquire_lock("job", Duration::from_secs(5)).await.expect("a result").is_none());
     drop(guard);
-    let held = backend.acquire_lock("other", Duration::from_secs(5)).await.unwrap();
+    let held = backend.acquire_lock("other", Duration::from_secs(5)).await.expect("a result");
     held.release().await;
     if has_pool {
-        drop(backend.dedicated().await.unwrap());
+        drop(backend.dedicated().await.expect("a result"));
     }
     let _events = backend.events();
     assert!(backend.stats().await.operations_total > 0);
@@ -85,11 +85,14 @@ async fn leaves_nothing(servers: &[&Server], url: &str, has_pool: bool) {
         let clone = under_test.clone();
         if is_closed {
             under_test.close().await;
-            for error in [clone.get(b"k").await.unwrap_err(), clone.put(b"k", b"v").await.unwrap_err()] {
+            for error in [
+                clone.get(b"k").await.expect_err("an error"),
+                clone.put(b"k", b"v").await.expect_err("an error"),
+            ] {
                 assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}");
             }
             let lock = clone.try_acquire_lock("job", Duration::from_secs(1)).await;
-            assert_eq!(lock.unwrap_err().kind(), ErrorKind::Closed);
+            assert_eq!(lock.expect_err("an error").kind(), ErrorKind::Closed);
             // With the handles there, tasks and connections are gone; the figures stay readable.
             gone(servers, &before, before.threads + 1).await;
             assert!(clone.stats().await.operations_total > 0);
@@ -134,19 +137,19 @@ async fn a_lock_that_was_never_asked_for_is_closed_too() {
     let closed = backend(on(server.url())).await;
     closed.close().await;
     closed.close().await;
-    let error = closed.acquire_lock("job", Duration::from_secs(1)).await.unwrap_err();
+    let error = closed.acquire_lock("job", Duration::from_secs(1)).await.expect_err("an error");
     assert_eq!(error.kind(), ErrorKind::Closed, "{error:?}");
-    assert_eq!(closed.locks().await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(closed.locks().await.expect_err("an error").kind(), ErrorKind::Closed);
 }
 
 #[tokio::test]
 async fn a_guard_outlives_the_backend_and_still_releases() {
     let server = Server::start().await;
     let first = backend(on(server.url())).await;
-    let guard = first.acquire_lock("job", Duration::from_secs(30)).await.unwrap();
+    let guard = first.acquire_lock("job", Duration::from_secs(30)).await.expect("a result");
     drop(first);
     let second = backend(on(server.url())).await;
-    assert!(second.try_acquire_lock("job", Duration::from_secs(1)).await.unwrap().is_none());
+    assert!(second.try_acquire_lock("job", Duration::from_secs(1)).await.expect("a result").is_none());
     guard.release().await;
-    assert!(second.try_acquire_lock("job", Duration::from_secs(1)).await.unwrap().is_some());
+    assert!(second.try_acquire_lock("job", Duration::from_secs(1)).await.expect("a result").is_some());
 }
