@@ -273,7 +273,7 @@ impl Conn {
 /// Lets every redis-rs command, pipeline and script run over the handle, each within `command_timeout`.
 ///
 /// Error replies of the server come as redis-rs knows them; errors of this crate are the source of an I/O error
-/// and can be had back with [`Error::from_redis`].
+/// and can be had back with [`Error::from_redis`](crate::Error::from_redis).
 impl redis::aio::ConnectionLike for Conn {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         let deadline = self.default_deadline();

@@ -68,6 +68,7 @@ impl RedisBackend {
         let servers = conn.health().borrow().clone();
         let pool = conn.pool_stats();
         let is_closed = conn.state() == State::Closed;
+        #[cfg_attr(not(any(feature = "resilience", feature = "locks")), allow(unused_mut))]
         let mut layers = vec![LayerHealth::of_servers(&servers, is_closed), LayerHealth::of_pool(&pool)];
         #[cfg(feature = "resilience")]
         let breakers = match &self.inner.breakers {

@@ -27,7 +27,8 @@ pub(crate) async fn run(name: &str, arguments: &[&str], variables: &[(&str, &str
     let ended = timeout(DONE_WITHIN, async {
         let (printed, complained) =
             tokio::join!(stdout.read_to_string(&mut printed), stderr.read_to_string(&mut complained));
-        (printed.expect("text"), complained.expect("text"));
+        printed.expect("text");
+        complained.expect("text");
         child.wait().await
     })
     .await;

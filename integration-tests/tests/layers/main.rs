@@ -1,5 +1,9 @@
 //! The layers of the facade, one by one and together, on real servers: each setting is kept, each promise is seen.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests panic, and figures are printed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests panic, and figures are printed"
+)]
 
 // Values around the threshold, algorithms changed on live data, damaged members, dictionaries.
 mod compression;

@@ -1,5 +1,9 @@
 //! What `docs/semantics.md` promises of `RedisBackend`, and what it is tested with.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests panic, and figures are printed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests panic, and figures are printed"
+)]
 
 // Operations with an id: what they return, and when they refuse.
 mod once;
