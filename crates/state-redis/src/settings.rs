@@ -1,5 +1,6 @@
 //! The settings that text can express, each with its name, how it is read, and its value now.
 
+#[cfg(feature = "resilience")]
 use std::time::Duration;
 
 use redis_conn::Credentials;
