@@ -21,6 +21,7 @@ async fn main() -> StateResult<()> {
     let config = RedisConfig::builder().url(url).key_prefix("example:sentinel:").build()?;
     let state = RedisBackend::new(config).await?;
     let teller = tokio::spawn(tell(state.events()));
+    println!("connected; counting for {seconds} s");
 
     let end = Instant::now() + Duration::from_secs_f64(seconds);
     let (mut done, mut maybe, mut failed) = (0, 0, 0);

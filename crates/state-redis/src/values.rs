@@ -11,7 +11,7 @@ use crate::error;
 use crate::instruments::Instruments;
 use crate::operation::Operation;
 
-/// Turns values into stored bytes and back, under the server's keys.
+/// Turns values into stored bytes and back. Keys are those of the caller, without prefix: encryption binds to them.
 pub(crate) struct Values {
     codec: Codec,
     dictionaries: Option<Arc<dyn DictionaryStore>>,
@@ -35,31 +35,31 @@ impl Values {
         Ok(())
     }
 
-    /// The bytes to store for `value` under the server's key `stored`.
+    /// The bytes to store for `value` under `key`.
     #[inline]
     pub(crate) fn encode<'v>(
         &self,
         operation: Operation,
-        stored: &[u8],
+        key: &[u8],
         value: &'v [u8],
     ) -> StateResult<Cow<'v, [u8]>> {
-        let bytes = self.codec.encode(stored, value).map_err(|cause| error::from_codec(operation, cause))?;
+        let bytes = self.codec.encode(key, value).map_err(|cause| error::from_codec(operation, cause))?;
         if let Cow::Owned(bytes) = &bytes {
             self.instruments.compressed(self.codec.config().compression, value.len(), bytes.len());
         }
         Ok(bytes)
     }
 
-    /// The value that `bytes`, read from under the server's key `stored`, stand for.
+    /// The value that `bytes`, read from under `key`, stand for.
     #[inline]
     pub(crate) async fn decode(
         &self,
         operation: Operation,
-        stored: &[u8],
+        key: &[u8],
         bytes: Vec<u8>,
     ) -> StateResult<Vec<u8>> {
         self.fetch_dictionary(operation, &bytes).await?;
-        self.codec.decode(stored, bytes).map_err(|cause| error::from_codec(operation, cause))
+        self.codec.decode(key, bytes).map_err(|cause| error::from_codec(operation, cause))
     }
 
     /// For values that are held together: one bound for all of them.
@@ -113,11 +113,11 @@ impl Decoder<'_> {
     pub(crate) async fn decode(
         &mut self,
         operation: Operation,
-        stored: &[u8],
+        key: &[u8],
         bytes: Vec<u8>,
     ) -> StateResult<Vec<u8>> {
         self.values.fetch_dictionary(operation, &bytes).await?;
-        self.batch.decode(stored, bytes).map_err(|cause| error::from_codec(operation, cause))
+        self.batch.decode(key, bytes).map_err(|cause| error::from_codec(operation, cause))
     }
 }
 

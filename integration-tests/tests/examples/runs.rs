@@ -55,7 +55,7 @@ async fn behind_sentinels_through_a_failover() {
     let mut example = start("sentinel", &["8"], &[("REDIS_URL", &group.url())]).await;
     let mut printed = lines(&mut example);
     let old = group.master().await.address();
-    find(&mut printed, &format!("connected to the master, {old}")).await;
+    find(&mut printed, "counting for 8 s").await;
     let new = group.failover().await.address();
     find(&mut printed, &format!("left {old}")).await;
     find(&mut printed, &format!("connected to the master, {new}")).await;

@@ -35,7 +35,8 @@ fn resuming() -> TransferOptions {
 
 fn assert_cut_short(result: StateResult<TransferReport>) {
     let kind = result.expect_err("the transfer was cut short").kind();
-    assert!(matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout), "{kind:?}");
+    // With many requests under way the breaker may be open by the time of the first failure that counts.
+    assert!(matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::CircuitOpen), "{kind:?}");
 }
 
 /// Checks what a resumed transfer did after `acknowledged` entries, and the result.

@@ -44,7 +44,7 @@ pub(crate) async fn compare(screen: &Screen, url: &str, files: &[File]) -> Resul
         backend.close().await;
         if algorithm == CompressionAlgorithm::None {
             plain = stored;
-        } else if stored >= plain {
+        } else if stored > plain {
             return Err(format!("{name} has made {plain} bytes {stored}"));
         }
         let (ratio, saved) = (plain as f64 / stored as f64, 100.0 - 100.0 * stored as f64 / plain as f64);
