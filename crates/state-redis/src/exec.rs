@@ -8,6 +8,7 @@ use redis::{Cmd, Pipeline, Value};
 use redis_conn::{Class, Conn, Dedicated, Scan, ScanOptions, Servers, WriteConcern};
 use state_core::{StateError, StateResult};
 use tokio::sync::Mutex;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::config::RedisConfig;
@@ -125,7 +126,12 @@ impl<'a> Task<'a> {
         let done = door.policy.run(self.operation, &door.instruments, started, deadline, attempt).await;
         let (attempts, result) = match done {
             Ok((value, attempts)) => (attempts, Ok(value)),
-            Err(failure) => (failure.attempts(), Err(error::from_policy(self.operation, failure))),
+            Err(failure) => {
+                // A refusal waits for nothing. A caller that tries again at once would keep its runtime from everything
+                // else, the connection's way back among it.
+                yield_now().await;
+                (failure.attempts(), Err(error::from_policy(self.operation, failure)))
+            }
         };
         self.attempts.fetch_add(attempts, Ordering::Relaxed);
         result

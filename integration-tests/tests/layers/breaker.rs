@@ -131,3 +131,24 @@ async fn locks_are_taken_while_the_breaker_is_open() {
     assert_eq!(backend.get(b"k").await.unwrap_err().kind(), ErrorKind::CircuitOpen);
     guard.release().await;
 }
+
+/// On one thread: a caller that never waits would keep the supervisor from connecting, and the test from going on.
+#[tokio::test(flavor = "current_thread")]
+async fn a_caller_that_tries_again_at_once_does_not_keep_the_connection_from_healing() {
+    let server = Server::start().await;
+    let settings = on(&server).retry_config(1, ms(1), ms(1), 0.0);
+    let backend = backend(settings).await;
+    backend.put(b"k", b"v").await.unwrap();
+    server.kill();
+    let impatient = tokio::spawn(async move {
+        let mut refused = 0_u64;
+        while backend.put(b"k", b"w").await.is_err() {
+            refused += 1;
+        }
+        refused
+    });
+    server.restart().await;
+    let refused = tokio::time::timeout(ms(5_000), impatient).await.expect("it got through").unwrap();
+    println!("{refused} calls were refused meanwhile");
+    assert!(refused > 10, "the breaker had to open");
+}

@@ -18,7 +18,9 @@ pub(crate) async fn survive(screen: &Screen, group: &SentinelGroup) -> Result {
     screen.title("failover: a master, 2 replicas, 3 sentinels; each write is confirmed by a replica");
     let config = RedisConfig::builder()
         .url(group.url())
-        // Repeated for as long as a failover takes: the writer sees a slow call and no error.
+        // Repeated for as long as a failover takes: the writer sees a slow call and no error. A breaker would end the
+        // repeating, as it should where callers are better told at once.
+        .enable_circuit_breaker(false)
         .retry_config(1_000, Duration::from_millis(20), Duration::from_millis(50), 0.3)
         .retry_budget(None)
         .command_timeout(Duration::from_secs(30))
