@@ -18,7 +18,22 @@ use tokio::time::Instant;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// The allocator counts for the whole process, so there is one test and one thread.
+/// The fewest allocations of several rounds: the allocator counts for the whole process, and the test harness's own
+/// thread may allocate during one of them. What a call allocates, it allocates in each.
+struct Fewest(usize);
+
+impl Fewest {
+    const ROUNDS: usize = 5;
+
+    fn new() -> Self {
+        Self(usize::MAX)
+    }
+
+    fn note(&mut self, region: &Region<'_, System>) {
+        self.0 = self.0.min(region.change().allocations);
+    }
+}
+
 #[test]
 fn the_happy_path_allocates_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -36,22 +51,34 @@ fn the_happy_path_allocates_nothing() {
         };
         for idempotency in [Idempotency::Safe, Idempotency::Idempotent, Idempotency::Unsafe] {
             policy.run(idempotency, classify, operation).await.unwrap();
-            let region = Region::new(ALLOCATOR);
-            for _ in 0..100 {
-                policy.run(idempotency, classify, operation).await.unwrap();
+            let mut fewest = Fewest::new();
+            for _ in 0..Fewest::ROUNDS {
+                let region = Region::new(ALLOCATOR);
+                for _ in 0..100 {
+                    policy.run(idempotency, classify, operation).await.unwrap();
+                }
+                fewest.note(&region);
             }
-            assert_eq!(region.change().allocations, 0, "{idempotency:?}");
+            assert_eq!(fewest.0, 0, "{idempotency:?}");
         }
     });
     let now = Instant::now();
     let registry = Registry::new(BreakerConfig::default(), Arc::new(())).unwrap();
     registry.get("127.0.0.1:6379", now).unwrap();
-    let region = Region::new(ALLOCATOR);
-    registry.get("127.0.0.1:6379", now).unwrap().admit_owned(now).unwrap().success(now);
-    assert_eq!(region.change().allocations, 0, "asking the registry");
+    let mut fewest = Fewest::new();
+    for _ in 0..Fewest::ROUNDS {
+        let region = Region::new(ALLOCATOR);
+        registry.get("127.0.0.1:6379", now).unwrap().admit_owned(now).unwrap().success(now);
+        fewest.note(&region);
+    }
+    assert_eq!(fewest.0, 0, "asking the registry");
     let breaker = registry.get("127.0.0.1:6379", now).unwrap();
     breaker.force_open();
-    let region = Region::new(ALLOCATOR);
-    breaker.admit(now).unwrap_err();
-    assert_eq!(region.change().allocations, 0, "a rejection");
+    let mut fewest = Fewest::new();
+    for _ in 0..Fewest::ROUNDS {
+        let region = Region::new(ALLOCATOR);
+        breaker.admit(now).unwrap_err();
+        fewest.note(&region);
+    }
+    assert_eq!(fewest.0, 0, "a rejection");
 }
