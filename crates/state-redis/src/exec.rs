@@ -16,6 +16,7 @@ use crate::error;
 use crate::instruments::Instruments;
 use crate::operation::Operation;
 use crate::policy::Policy;
+use crate::reply;
 use crate::script::ScriptCall;
 
 /// The door: reads the clock, asks the policy, lends the connection, translates errors, and records.
@@ -139,14 +140,15 @@ impl<'a> Task<'a> {
 
     /// Reads a string. A second copy takes the master, where reads go to replicas.
     pub(crate) async fn get(&self, stored: &[u8]) -> StateResult<Option<Vec<u8>>> {
-        self.run(|conn, deadline, is_copy| async move {
-            if is_copy {
-                read_from_master(conn, stored, deadline).await
-            } else {
-                conn.get(stored, deadline).await
-            }
-        })
-        .await
+        let value = self
+            .run(|conn, deadline, is_copy| async move {
+                if is_copy {
+                    return conn.run(redis::cmd("GET").arg(stored), deadline).await;
+                }
+                Ok(conn.get(stored, deadline).await?.map_or(Value::Nil, Value::BulkString))
+            })
+            .await?;
+        reply::bytes(self.operation, value)
     }
 
     /// Runs one command.
@@ -267,19 +269,6 @@ impl Drop for Task<'_> {
             self.record(None);
         }
     }
-}
-
-async fn read_from_master(
-    conn: &Conn,
-    stored: &[u8],
-    deadline: Instant,
-) -> redis_conn::Result<Option<Vec<u8>>> {
-    let mut command = redis::cmd("GET");
-    command.arg(stored);
-    Ok(match conn.run(&command, deadline).await? {
-        Value::BulkString(bytes) => Some(bytes),
-        _ => None,
-    })
 }
 
 /// Sends a pipeline. Where no member ran, and all may do so later, the request as a whole counts as failed, so that it
