@@ -205,7 +205,11 @@ impl SentinelGroup {
     /// When that is not so within a minute.
     pub async fn wait_settled(&self) {
         eventually("the group has settled", FAILOVER_WITHIN, async || {
-            self.agreed_master().await?;
+            let master = self.agreed_master().await?;
+            let replicas = self.nodes.iter().filter(|node| node.port() != master.port());
+            for own_word in join_all(replicas.map(check_follows)).await {
+                own_word?;
+            }
             let views = join_all(self.sentinels.iter().map(|sentinel| self.check_view(sentinel))).await;
             views.into_iter().collect::<Result<Vec<()>, String>>()
         })
@@ -268,6 +272,16 @@ impl SentinelGroup {
             && replicas.len() == self.nodes.len() - 1
             && replicas.iter().all(linked);
         settled.then_some(()).ok_or_else(|| format!("{sentinel} sees {master:?} and {replicas:?}"))
+    }
+}
+
+/// A node's own word that it follows the master: what sentinels say of one that has just come back may be
+/// older than its return, while it still calls itself a master.
+async fn check_follows(node: &Server) -> Result<(), String> {
+    let info = async |field| node.info(field).await.map_err(|error| format!("{node}: {error}"));
+    match (info("role").await?.as_deref(), info("master_link_status").await?.as_deref()) {
+        (Some("slave"), Some("up")) => Ok(()),
+        (role, link) => Err(format!("{node} calls itself {role:?}, its link {link:?}")),
     }
 }
 
