@@ -13,7 +13,7 @@ use crate::backend::{RedisBackend, is_outage};
 use crate::exec::Task;
 use crate::operation::Operation;
 use crate::scan::{Counted, KeyScan};
-use crate::{batch, clear, health, mget, reply, scan};
+use crate::{batch, clear, health, many_keys, reply, scan};
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
@@ -110,9 +110,8 @@ impl StateBackend for RedisBackend {
 
     async fn batch_delete(&self, keys: &[&[u8]]) -> Vec<StateResult<()>> {
         let task = self.inner.door.begin(Operation::BatchDelete);
-        let commands = keys.iter().map(|key| self.inner.key_command("UNLINK", key));
-        let removed = self.batch(&task, commands, reply::integer).await;
-        task.end_batch(removed.into_iter().map(|result| result.map(|_removed| ())).collect())
+        let deleted = self.delete_stored(&task, keys).await;
+        task.end_batch(deleted)
     }
 
     fn scan(&self, prefix: &[u8], options: ScanOptions) -> KeyStream<'_> {
@@ -168,10 +167,22 @@ impl RedisBackend {
         let config = &self.inner.config;
         if self.inner.door.is_one_server() && !config.atomic_batches {
             let stored = keys.iter().map(|key| self.inner.keyspace.encode(key)).collect();
-            return mget::read(task, config.pipeline_batch_size, stored).await;
+            return many_keys::read(task, config.pipeline_batch_size, stored).await;
         }
         let commands = keys.iter().map(|key| self.inner.key_command("GET", key));
         self.batch(task, commands, reply::bytes).await
+    }
+
+    /// One server takes an `UNLINK` of many keys; over many, or as a transaction, each key has its own.
+    async fn delete_stored(&self, task: &Task<'_>, keys: &[&[u8]]) -> Vec<StateResult<()>> {
+        let config = &self.inner.config;
+        if self.inner.door.is_one_server() && !config.atomic_batches {
+            let stored = keys.iter().map(|key| self.inner.keyspace.encode(key)).collect();
+            return many_keys::delete(task, config.pipeline_batch_size, stored).await;
+        }
+        let commands = keys.iter().map(|key| self.inner.key_command("UNLINK", key));
+        let removed = self.batch(task, commands, reply::integer).await;
+        removed.into_iter().map(|result| result.map(|_removed| ())).collect()
     }
 
     async fn read_all(

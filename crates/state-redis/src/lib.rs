@@ -47,7 +47,7 @@ mod batch;
 mod clear;
 mod health;
 mod keyspace;
-mod mget;
+mod many_keys;
 mod put;
 mod records;
 mod scan;

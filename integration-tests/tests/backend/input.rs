@@ -90,6 +90,26 @@ async fn a_missing_permission_is_an_auth_error() {
 }
 
 #[tokio::test]
+async fn a_key_without_permission_is_an_error_of_its_own_in_a_batch() {
+    let acl = "user some on >pw ~app:d|own* &* +@read +@write +@connection +role +info";
+    let server = ServerConfig::default().with_acl(acl).start().await;
+    let url = format!("redis://some:pw@{}", server.address());
+    let backend = backend(on(&server).url(url).key_prefix("app:")).await;
+    backend.put(b"own", b"v").await.unwrap();
+    let keys: [&[u8]; 3] = [b"other", b"own", b"other"];
+    let refused = |error: &StateError| error.kind() == ErrorKind::Auth;
+
+    let read = backend.batch_get(&keys).await;
+    assert_eq!(read[1].as_ref().unwrap().as_deref(), Some(&b"v"[..]));
+    assert!(read[0].as_ref().is_err_and(refused) && read[2].as_ref().is_err_and(refused), "{read:?}");
+
+    let deleted = backend.batch_delete(&keys).await;
+    assert!(deleted[1].is_ok(), "{deleted:?}");
+    assert!(deleted[0].as_ref().is_err_and(refused) && deleted[2].as_ref().is_err_and(refused));
+    assert_eq!(backend.get(b"own").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn what_is_too_long_is_refused_and_not_written() {
     let server = Server::start().await;
     let backend = backend(on(&server).max_value_len(1_000)).await;
