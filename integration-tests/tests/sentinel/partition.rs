@@ -64,6 +64,7 @@ async fn cut_off(divided: Divided, concern: WriteConcern) -> Outcome {
     let cut = Instant::now();
     divided.cut();
     let promotion = witness.promotion().await;
+    // Nothing to wait for: that long a client could go on writing to the old master, and lose it.
     sleep(Duration::from_secs(2)).await;
     // The new master has no replica, so nothing can be confirmed there.
     if concern == WriteConcern::Fast {

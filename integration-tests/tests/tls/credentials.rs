@@ -174,6 +174,7 @@ async fn a_connection_refused_for_its_password_is_not_tried_in_a_tight_loop() {
     server.command::<i64>(redis::cmd("CLIENT").arg("KILL").arg("USER").arg("app")).await;
     while !matches!(events.recv().await, Ok(Event::ConnectFailed { kind: ErrorKind::Auth, .. })) {}
     let before = provider.asked.load(Ordering::SeqCst);
+    // The time over which attempts are counted.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let attempts = provider.asked.load(Ordering::SeqCst) - before;
     println!("{attempts} attempts in 2 s with a wrong password");
