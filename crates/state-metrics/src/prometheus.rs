@@ -68,7 +68,7 @@ impl Prometheus {
     #[must_use]
     pub fn render(&self) -> String {
         publish::publish_all();
-        self.shared.handle.render()
+        publish::undisturbed(|| self.shared.handle.render())
     }
 }
 
@@ -95,12 +95,16 @@ fn start_upkeep(recorder: Weak<PrometheusRecorder>, handle: PrometheusHandle) ->
         .stack_size(256 * 1024)
         .spawn(move || {
             while recorder.strong_count() > 0 {
-                handle.run_upkeep();
+                run_upkeep(&handle);
                 thread::park_timeout(UPKEEP);
             }
         })
         .map(|thread| thread.thread().clone())
         .map_err(|error| Error::new(ErrorKind::Resource, "upkeep thread").with_source(error))
+}
+
+fn run_upkeep(handle: &PrometheusHandle) {
+    publish::undisturbed(|| handle.run_upkeep());
 }
 
 impl Drop for Shared {
@@ -112,5 +116,43 @@ impl Drop for Shared {
 impl fmt::Debug for Prometheus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Prometheus").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{Instruments, InstrumentsConfig, Op, Operation, Outcome, Publishing};
+
+    #[test]
+    fn no_sample_is_lost_that_is_published_while_others_are_drained() {
+        const SAMPLES: u64 = 2_000_000;
+        let prometheus = Prometheus::new(Naming::Prometheus).expect("a recorder");
+        let config = InstrumentsConfig::default().with_publishing(Publishing::Manual);
+        let instruments = Instruments::new(&config).expect("instruments");
+        assert!(instruments.bind(prometheus.recorder()));
+        thread::scope(|scope| {
+            let recording = scope.spawn(|| {
+                let started = Instant::now();
+                for i in 1..=SAMPLES {
+                    let ended = started + Duration::from_nanos(50_000 + i % 1_000_000);
+                    instruments.record(&Operation::new(Op::Get, Outcome::Success, started, ended));
+                    if i % 5_000 == 0 {
+                        instruments.publish();
+                    }
+                }
+            });
+            while !recording.is_finished() {
+                run_upkeep(&prometheus.shared.handle);
+            }
+        });
+        let text = prometheus.render();
+        let line = |line: &&str| {
+            line.starts_with("redis_operation_duration_seconds_count") && line.contains(r#""get""#)
+        };
+        let counts: Vec<_> = text.lines().filter(line).filter_map(|line| line.rsplit(' ').next()).collect();
+        assert!(counts.contains(&SAMPLES.to_string().as_str()), "{counts:?}");
     }
 }

@@ -19,6 +19,10 @@ pub(crate) static METADATA: Metadata<'_> = Metadata::new("state_metrics", Level:
 /// Every enabled instrument of the process, so that an endpoint can publish before it renders.
 static ALIVE: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
 
+/// Held while a recorder is given samples, and while ours drains them: the exporter (metrics-util 0.20) loses a
+/// sample that is added to a bucket while that is emptied, or a whole chain of them while it grows.
+static EXCHANGE: Mutex<()> = Mutex::new(());
+
 /// What publishing needs to remember.
 #[derive(Default)]
 pub(crate) struct Publisher {
@@ -53,7 +57,7 @@ impl Instruments {
             let another = !binding.is_ambient(recorder);
             if another {
                 *binding = Binding::ambient(inner, recorder);
-                binding.publish(inner, Some(recorder));
+                give(&mut binding, inner, Some(recorder));
             }
             another
         })
@@ -70,7 +74,7 @@ impl Instruments {
             return false;
         }
         *binding = Binding::own(inner, Arc::clone(&recorder));
-        binding.publish(inner, Some(&*recorder));
+        give(&mut binding, inner, Some(&*recorder));
         true
     }
 
@@ -107,7 +111,7 @@ pub(crate) fn start(inner: &Arc<Inner>) -> Result<()> {
     metrics::with_recorder(|recorder| {
         let mut binding = inner.publisher.binding.lock();
         *binding = Binding::ambient(inner, recorder);
-        binding.publish(inner, Some(recorder));
+        give(&mut binding, inner, Some(recorder));
     });
     let mut alive = ALIVE.lock();
     alive.retain(|other| other.strong_count() > 0);
@@ -136,6 +140,19 @@ fn start_thread(inner: &Arc<Inner>, interval: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Gives the recorder what is new, with nobody draining meanwhile.
+fn give(binding: &mut Binding, inner: &Inner, recorder: Option<&dyn Recorder>) {
+    let _exchange = EXCHANGE.lock();
+    binding.publish(inner, recorder);
+}
+
+/// Runs `drain` with nobody giving samples meanwhile.
+#[cfg(feature = "prometheus")]
+pub(crate) fn undisturbed<T>(drain: impl FnOnce() -> T) -> T {
+    let _exchange = EXCHANGE.lock();
+    drain()
+}
+
 /// Publishes all instruments of the process.
 #[cfg(feature = "prometheus")]
 pub(crate) fn publish_all() {
@@ -156,7 +173,7 @@ fn publish(inner: &Arc<Inner>) {
 fn push(inner: &Inner) {
     let mut binding = inner.publisher.binding.lock();
     if let Some(own) = binding.own_recorder() {
-        binding.publish(inner, Some(&*own));
+        give(&mut binding, inner, Some(&*own));
         return;
     }
     metrics::with_recorder(|recorder| {
@@ -166,7 +183,7 @@ fn push(inner: &Inner) {
         // Seen from another thread, a thread-local recorder is out of reach: its known series are fed, and new
         // ones wait.
         let reachable = binding.is_ambient(recorder).then_some(recorder);
-        binding.publish(inner, reachable);
+        give(&mut binding, inner, reachable);
     });
 }
 
