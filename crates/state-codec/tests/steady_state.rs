@@ -1,6 +1,7 @@
 //! Once a thread has warmed up, a value costs one allocation: its result.
 //!
-//! A binary of its own with a single test, because the allocator counts for the whole process.
+//! A binary of its own with a single test, because the allocator counts for the whole process. The test harness's own
+//! thread may allocate meanwhile, so the fewest of some rounds count: what a value costs, it costs in each.
 //! Zstandard allocates from the same allocator here, so its contexts are counted too.
 #![allow(clippy::print_stdout, reason = "the figures are worth reading")]
 
@@ -41,8 +42,9 @@ fn the_steady_state_allocates_only_the_result() {
         (config().with_compression(Compression::ZSTD).with_dictionary(dictionary), &small),
     ];
     let codecs = codecs.map(|(config, value)| (Codec::new(config).expect("valid settings"), value));
-    for round in 0..3 {
-        for (codec, value) in &codecs {
+    let mut fewest = vec![(usize::MAX, usize::MAX); codecs.len()];
+    for round in 0..5 {
+        for ((codec, value), fewest) in codecs.iter().zip(&mut fewest) {
             let mut stored = None;
             let encoding = allocations(|| stored = Some(codec.encode(b"key", value)));
             let stored = stored.expect("it was encoded").expect("the value is small").into_owned();
@@ -51,13 +53,18 @@ fn the_steady_state_allocates_only_the_result() {
                 codec.decode_slice(b"key", &stored).expect("it was just encoded").into_owned()
             });
             println!("round {round}, {:?}: {encoding} and {decoding}", codec.config().compression);
-            if round > 0 {
-                assert_eq!((encoding, decoding), (1, 1), "{:?}", codec.config().compression);
-            }
+            *fewest = (fewest.0.min(encoding), fewest.1.min(decoding));
         }
     }
+    for ((codec, _), fewest) in codecs.iter().zip(fewest) {
+        assert_eq!(fewest, (1, 1), "{:?}", codec.config().compression);
+    }
     let raw = Codec::new(CodecConfig::default()).expect("valid settings");
-    assert_eq!(allocations(|| raw.encode(b"key", &value).expect("it is small").len()), 0, "a raw value");
-    let stored = value.clone();
-    assert_eq!(allocations(|| raw.decode(b"key", stored).expect("it is raw")), 0, "a raw value");
+    let encoding = (0..5).map(|_| allocations(|| raw.encode(b"key", &value).expect("it is small").len()));
+    assert_eq!(encoding.min(), Some(0), "a raw value");
+    let decoding = (0..5).map(|_| {
+        let stored = value.clone();
+        allocations(|| raw.decode(b"key", stored).expect("it is raw"))
+    });
+    assert_eq!(decoding.min(), Some(0), "a raw value");
 }
