@@ -17,7 +17,8 @@ async fn install_takes_port_and_recorder_or_neither() {
     metrics::counter!("app_things_total").increment(3);
     assert!(exporter.prometheus().render().contains("app_things_total 3"));
 
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // An address of loopback that nothing else on the machine is given a port of.
+    let free = TcpListener::bind("127.83.114.1:0").unwrap().local_addr().unwrap();
     let error = Exporter::install(&ExporterConfig::new(free)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::RecorderInstalled);
     assert!(TcpListener::bind(free).is_ok(), "the port of the refused one is free again");
