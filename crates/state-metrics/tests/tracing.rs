@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers included")]
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use state_metrics::{
@@ -26,8 +26,11 @@ impl Write for Captured {
     }
 }
 
-/// The lines logged at `level` and above while `work` runs.
+/// The lines logged at `level` and above while `work` runs. One at a time: where two threads meet a line of code that
+/// logs for the first time, `tracing` may keep for both what the subscriber of one thread, or none, wants to hear.
 fn logged(level: Level, work: impl FnOnce()) -> Vec<String> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let captured = Captured::default();
     let writer = captured.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -132,11 +135,13 @@ fn spans_are_opt_in() {
 #[test]
 fn the_threshold_can_change_while_running() {
     let instruments = instruments(InstrumentsConfig::default());
-    instruments.record(&get(Outcome::Success, 50));
-    instruments.set_slow_threshold(Duration::from_millis(50));
-    instruments.record(&get(Outcome::Error(ErrorType::Timeout), 50));
-    instruments.set_slow_threshold(Duration::MAX);
-    instruments.record(&get(Outcome::Success, 5000));
+    logged(Level::WARN, || {
+        instruments.record(&get(Outcome::Success, 50));
+        instruments.set_slow_threshold(Duration::from_millis(50));
+        instruments.record(&get(Outcome::Error(ErrorType::Timeout), 50));
+        instruments.set_slow_threshold(Duration::MAX);
+        instruments.record(&get(Outcome::Success, 5000));
+    });
     let slow = instruments.slow_operations();
     assert_eq!(slow.len(), 1);
     assert_eq!(slow[0].error_type, Some(ErrorType::Timeout));
