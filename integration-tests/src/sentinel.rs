@@ -249,6 +249,9 @@ impl SentinelGroup {
         let port = agreed.ok_or("no sentinel is responsive")?;
         let node =
             self.nodes.iter().find(|node| node.port() == port).ok_or_else(|| format!("no node on {port}"))?;
+        if !node.is_responsive() {
+            return Err(format!("{node} is named and does not answer"));
+        }
         match node.info("role").await.map_err(|error| format!("{node}: {error}"))?.as_deref() {
             Some("master") => Ok(node),
             role => Err(format!("{node} calls itself {role:?}")),

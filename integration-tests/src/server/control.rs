@@ -10,14 +10,14 @@ use redis::{
 use crate::Server;
 
 /// How long a control command may take.
-const CONTROL_WITHIN: Duration = Duration::from_secs(5);
+const CONTROL_WITHIN: Duration = Duration::from_secs(20);
 
 /// Control: commands of the test itself, over the unix socket, so that neither TLS nor a proxy is in the way.
 impl Server {
     /// A new control connection with all rights.
     ///
     /// # Errors
-    /// When the server is down or does not answer within 5 seconds.
+    /// When the server is down or does not answer within 20 seconds.
     pub async fn connect(&self) -> RedisResult<MultiplexedConnection> {
         let mut settings = RedisConnectionInfo::default();
         if let Some(user) = self.config.peer_user() {
