@@ -36,7 +36,7 @@ pub use crate::{
     server::{READY_WITHIN, Server},
     slots::{SLOTS, slot_of, tag_for},
     tls::{Certificates, Identity},
-    wait::eventually,
+    wait::{eventually, long, margin},
 };
 
 /// The examples of the workspace's README, as doctests.

@@ -42,6 +42,21 @@ pub enum Strike {
     DropRequest,
 }
 
+/// A strike, and whom it is for.
+struct Planned {
+    strike: Strike,
+    target: Target,
+}
+
+enum Target {
+    /// The connection that meets it first.
+    Any,
+    /// The connection that brings a request with these bytes in it.
+    Request(&'static [u8]),
+    /// The connection with this number, which has brought it.
+    Connection(u64),
+}
+
 /// A proxy on 127.0.0.1 in front of one server. New connections are always accepted; dropping it closes all.
 pub struct Proxy {
     address: SocketAddr,
@@ -53,7 +68,7 @@ struct Shared {
     upstream: String,
     requests: watch::Sender<Fault>,
     replies: watch::Sender<Fault>,
-    strikes: Mutex<VecDeque<Strike>>,
+    strikes: Mutex<VecDeque<Planned>>,
     struck: AtomicU64,
     accepted: AtomicU64,
     /// Grows to end the connections there are; the flag says whether with a reset.
@@ -114,7 +129,17 @@ impl Proxy {
 
     /// Puts a strike at the end of the list; each is carried out once, by the connection that meets it first.
     pub fn strike(&self, strike: Strike) {
-        self.shared.strikes.lock().push_back(strike);
+        self.plan(strike, Target::Any);
+    }
+
+    /// The same for the connection that next brings `request` in one piece, and for nothing before that: a client may
+    /// ask on its own account meanwhile, as after each new connection.
+    pub fn strike_at(&self, request: &'static str, strike: Strike) {
+        self.plan(strike, Target::Request(request.as_bytes()));
+    }
+
+    fn plan(&self, strike: Strike, target: Target) {
+        self.shared.strikes.lock().push_back(Planned { strike, target });
     }
 
     /// How many strikes were carried out.
@@ -156,14 +181,14 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        shared.accepted.fetch_add(1, Ordering::SeqCst);
-        connections.spawn(serve(client, Arc::clone(&shared)));
+        let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
+        connections.spawn(serve(client, number, Arc::clone(&shared)));
         while connections.try_join_next().is_some() {}
     }
 }
 
 /// Carries one connection until a side closes it, a strike hits it, or all are ended.
-async fn serve(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+async fn serve(mut client: TcpStream, number: u64, shared: Arc<Shared>) -> io::Result<()> {
     let mut end = shared.end.subscribe();
     let mut server = TcpStream::connect(&shared.upstream).await?;
     client.set_nodelay(true)?;
@@ -172,8 +197,8 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
         let (client_read, client_write) = client.split();
         let (server_read, server_write) = server.split();
         tokio::select! {
-            _ = carry_requests(client_read, server_write, &shared) => false,
-            _ = carry_replies(server_read, client_write, &shared) => false,
+            _ = carry_requests(client_read, server_write, number, &shared) => false,
+            _ = carry_replies(server_read, client_write, number, &shared) => false,
             Ok(()) = end.changed() => end.borrow().1,
         }
     };
@@ -185,25 +210,36 @@ async fn serve(mut client: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-async fn carry_requests(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared) -> io::Result<()> {
+async fn carry_requests(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    number: u64,
+    shared: &Shared,
+) -> io::Result<()> {
     let mut fault = shared.requests.subscribe();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let piece = next_piece(&mut from, &mut buffer, &mut fault).await?;
-        if shared.take(|strike| matches!(strike, Strike::DropRequest)).is_some() {
+        shared.aim(number, piece);
+        if shared.take(number, |strike| matches!(strike, Strike::DropRequest)).is_some() {
             return Ok(());
         }
         pass(piece, &mut to, &mut fault).await?;
     }
 }
 
-async fn carry_replies(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, shared: &Shared) -> io::Result<()> {
+async fn carry_replies(
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    number: u64,
+    shared: &Shared,
+) -> io::Result<()> {
     let mut fault = shared.replies.subscribe();
     let mut buffer = vec![0; 64 * 1024];
     let mut left = None;
     loop {
         let mut piece = next_piece(&mut from, &mut buffer, &mut fault).await?;
-        match shared.take(|strike| !matches!(strike, Strike::DropRequest)) {
+        match shared.take(number, |strike| !matches!(strike, Strike::DropRequest)) {
             Some(Strike::CutAfter(bytes)) => left = Some(bytes),
             Some(_) => return Ok(()),
             None => {}
@@ -255,13 +291,26 @@ async fn pass(piece: &[u8], to: &mut WriteHalf<'_>, fault: &mut watch::Receiver<
 }
 
 impl Shared {
-    /// The first strike on the list, if it is of the wanted sort.
-    fn take(&self, wanted: impl FnOnce(&Strike) -> bool) -> Option<Strike> {
-        let mut strikes = self.strikes.lock();
-        if !strikes.front().is_some_and(wanted) {
-            return None;
+    /// Aims the first strike on the list at a connection, if this is the request it waits for.
+    fn aim(&self, number: u64, piece: &[u8]) {
+        if let Some(Planned { target, .. }) = self.strikes.lock().front_mut()
+            && let Target::Request(request) = *target
+            && piece.windows(request.len()).any(|part| part == request)
+        {
+            *target = Target::Connection(number);
         }
+    }
+
+    /// The first strike on the list, if it is of the wanted sort and for this connection.
+    fn take(&self, number: u64, wanted: impl FnOnce(&Strike) -> bool) -> Option<Strike> {
+        let mut strikes = self.strikes.lock();
+        let is_due = |planned: &Planned| match planned.target {
+            Target::Any => true,
+            Target::Request(_) => false,
+            Target::Connection(aimed) => aimed == number,
+        };
+        strikes.front().filter(|planned| is_due(planned) && wanted(&planned.strike))?;
         self.struck.fetch_add(1, Ordering::SeqCst);
-        strikes.pop_front()
+        strikes.pop_front().map(|planned| planned.strike)
     }
 }

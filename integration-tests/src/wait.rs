@@ -1,4 +1,4 @@
-//! Waiting for a condition instead of sleeping for luck.
+//! Waiting for a condition instead of sleeping for luck, and how long that may take.
 
 use std::time::Duration;
 
@@ -25,4 +25,15 @@ where
             Err(_) => sleep(POLL).await,
         }
     }
+}
+
+/// Whether the long forms of experiments were asked for (`cargo xtask test --long`): they assert their figures.
+pub fn long() -> bool {
+    std::env::var_os("STATE_REDIS_LONG").is_some_and(|value| value == "1")
+}
+
+/// How much later than it is due something may come: a second in the long form, whose tests have the machine to
+/// themselves, and ten in any other, where the machine may have stood still for a while.
+pub fn margin() -> Duration {
+    Duration::from_secs(if long() { 1 } else { 10 })
 }
