@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use integration_tests::proxy::{Fault, Proxy, Strike};
-use integration_tests::{Server, ServerConfig, eventually};
+use integration_tests::{Server, ServerConfig, eventually, long, margin};
 use redis_conn::{
     Backoff, Class, Conn, DownReason, ErrorKind, Event, Events, HealthStatus, SetOptions, State,
 };
@@ -23,13 +23,14 @@ async fn next_down(events: &mut Events) -> DownReason {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("the connection is given up")
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("the connection is given up")
 }
 
 /// A handle with short pauses between attempts, for tests that lose hundreds of connections in a row.
 async fn quickly_back(proxy: &Proxy) -> Conn {
     let backoff = Backoff { min: Duration::from_millis(2), max: Duration::from_millis(10) };
-    Conn::connect(config(&proxy.url()).with_backoff(backoff)).await.expect("connect")
+    let patient = config(&proxy.url()).with_backoff(backoff).with_stall_timeout(30 * SECOND);
+    Conn::connect(patient).await.expect("connect")
 }
 
 async fn counter(server: &Server, key: &str) -> i64 {
@@ -42,7 +43,7 @@ async fn while_the_server_is_down_operations_fail_at_once_and_nothing_was_sent()
     let server = Server::start().await;
     let conn = connect(&server.url()).await;
     server.kill();
-    eventually("the loss is seen", 5 * SECOND, async || match conn.state() {
+    eventually("the loss is seen", 30 * SECOND, async || match conn.state() {
         State::Down => Ok(()),
         state => Err(format!("{state:?}")),
     })
@@ -51,23 +52,25 @@ async fn while_the_server_is_down_operations_fail_at_once_and_nothing_was_sent()
         let began = Instant::now();
         let error = conn.get(b"k", patient()).await.expect_err("no server");
         assert_eq!((error.kind(), error.class()), (ErrorKind::Unavailable, Class::NotSent));
-        assert!(began.elapsed() < SECOND, "it waited instead of failing at once");
+        assert!(began.elapsed() < margin(), "it waited instead of failing at once");
     }
     server.restart().await;
-    let took = usable_again(&conn, 2 * SECOND).await;
+    let took = usable_again(&conn).await;
     println!("usable again {took:?} after PONG");
 }
 
 #[tokio::test]
 async fn a_frozen_server_ends_every_call_at_its_deadline_and_then_fails_them_at_once() {
     let server = Server::start().await;
-    let conn = connect(&server.url()).await;
+    // The calls end before the connection is given up.
+    let stall = config(&server.url()).with_stall_timeout(4 * SECOND);
+    let conn = Conn::connect(stall).await.expect("a connection");
     let mut events = conn.events();
     server.freeze();
     let calls = (0..64).map(|number| {
         let conn = conn.clone();
         tokio::spawn(async move {
-            let deadline = within(300);
+            let deadline = within(2_000);
             let mut incr = redis::cmd("INCR");
             let error = conn.run(incr.arg(format!("n{number}")), deadline).await.expect_err("frozen");
             (Instant::now().duration_since(deadline), error)
@@ -80,31 +83,32 @@ async fn a_frozen_server_ends_every_call_at_its_deadline_and_then_fails_them_at_
         worst = worst.max(late);
         assert_eq!((error.kind(), error.class()), (ErrorKind::Timeout, Class::Ambiguous));
     }
-    assert!(worst < SECOND, "{worst:?} late");
+    assert!(worst < margin(), "{worst:?} late");
     println!("worst overrun of a deadline: {worst:?}");
     assert_eq!(next_down(&mut events).await, DownReason::Stalled);
     let error = conn.get(b"k", patient()).await.expect_err("given up");
     assert_eq!(error.class(), Class::NotSent);
     server.thaw();
-    usable_again(&conn, 3 * SECOND).await;
+    usable_again(&conn).await;
 }
 
 #[tokio::test]
 async fn a_black_hole_is_noticed_and_the_connection_replaced() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
-    let conn = connect(&proxy.url()).await;
+    let stall = config(&proxy.url()).with_stall_timeout(4 * SECOND);
+    let conn = Conn::connect(stall).await.expect("a connection");
     let mut events = conn.events();
     let began = Instant::now();
     proxy.set(Fault::BlackHole);
-    let error = conn.get(b"k", within(200)).await.expect_err("black hole");
+    let error = conn.get(b"k", within(2_000)).await.expect_err("black hole");
     assert_eq!((error.kind(), error.class()), (ErrorKind::Timeout, Class::Ambiguous));
     assert_eq!(next_down(&mut events).await, DownReason::Stalled);
     proxy.set(Fault::None);
-    usable_again(&conn, 3 * SECOND).await;
+    usable_again(&conn).await;
     let took = began.elapsed();
     println!("noticed and replaced in {took:?}");
-    assert!(took < 4 * SECOND);
+    assert!(took < 6 * SECOND + margin());
 }
 
 #[tokio::test]
@@ -117,7 +121,7 @@ async fn a_cancelled_request_that_is_never_answered_counts_as_unanswered() {
     conn.health().wait_for(|health| health.status == HealthStatus::Healthy).await.expect("checked");
     let mut events = conn.events();
     proxy.set(Fault::BlackHole);
-    let cancelled = tokio::time::timeout(Duration::from_millis(20), conn.get(b"k", patient())).await;
+    let cancelled = tokio::time::timeout(SECOND / 2, conn.get(b"k", patient())).await;
     assert!(cancelled.is_err(), "the black hole answered");
     assert_eq!(next_down(&mut events).await, DownReason::Stalled);
 }
@@ -125,11 +129,11 @@ async fn a_cancelled_request_that_is_never_answered_counts_as_unanswered() {
 #[tokio::test]
 async fn an_idle_connection_is_not_taken_for_stalled() {
     let server = Server::start().await;
-    let conn = Conn::connect(config(&server.url()).with_stall_timeout(Duration::from_millis(100)))
-        .await
-        .expect("a connection");
+    let conn =
+        Conn::connect(config(&server.url()).with_stall_timeout(2 * SECOND)).await.expect("a connection");
     let mut events = conn.events();
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    // Nothing to wait for: it is idle for longer than a server may be silent.
+    tokio::time::sleep(3 * SECOND).await;
     conn.get(b"k", patient()).await.expect("still the same connection");
     assert!(events.try_recv().is_err(), "something happened to an idle connection");
 }
@@ -138,23 +142,25 @@ async fn an_idle_connection_is_not_taken_for_stalled() {
 async fn a_server_that_keeps_sending_is_not_taken_for_stalled() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
-    let stall = config(&proxy.url()).with_stall_timeout(Duration::from_millis(400));
+    let stall = config(&proxy.url()).with_stall_timeout(2 * SECOND);
     let conn = Conn::connect(stall).await.expect("a connection");
     let mut events = conn.events();
     server.command::<()>(redis::cmd("SETRANGE").arg("k").arg(1 << 20).arg("x")).await;
-    proxy.set_replies(Fault::Delay(Duration::from_millis(60)));
-    // 1 MiB in pieces of at most 64 KiB, 60 ms apart: longer than the stall timeout, and never silent.
+    proxy.set_replies(Fault::Delay(Duration::from_millis(250)));
+    // 1 MiB in pieces of at most 64 KiB, 250 ms apart: longer than the stall timeout, and never silent.
     let mut get = redis::cmd("GETRANGE");
-    conn.run(get.arg("k").arg(0).arg(-1), patient()).await.expect("a slow answer is an answer");
+    conn.run(get.arg("k").arg(0).arg(-1), within(120_000)).await.expect("a slow answer is an answer");
     assert!(events.try_recv().is_err());
 }
 
 #[tokio::test]
 async fn a_pause_of_this_process_is_no_stall_of_the_server() {
     let server = Server::start().await;
-    let conn = connect(&server.url()).await;
+    // A busy machine may keep the server, too, from its answer for a while.
+    let stall = config(&server.url()).with_stall_timeout(3 * SECOND);
+    let conn = Conn::connect(stall).await.expect("a connection");
     let mut events = conn.events();
-    for _ in 0..3 {
+    for _ in 0..2 {
         conn.set(b"k", b"v", SetOptions::new(), patient()).await.expect("SET");
         // A blocked runtime, as a suspended machine would have it: nobody looked at the socket meanwhile.
         std::thread::sleep(conn.config().stall_timeout + SECOND / 2);
@@ -165,28 +171,27 @@ async fn a_pause_of_this_process_is_no_stall_of_the_server() {
 
 #[tokio::test]
 async fn swallowed_replies_are_ambiguous_and_never_applied_twice() {
-    let rounds = if crate::support::long() { 1000 } else { 100 };
+    let rounds = if long() { 1000 } else { 100 };
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
     let conn = quickly_back(&proxy).await;
     let (mut ok, mut ambiguous) = (0_i64, 0_i64);
     for round in 1..=rounds {
-        proxy.strike(Strike::SwallowReply);
-        match conn.run(redis::cmd("INCR").arg("n"), within(2000)).await {
+        proxy.strike_at("INCR", Strike::SwallowReply);
+        match conn.run(redis::cmd("INCR").arg("n"), patient()).await {
             Ok(_) => ok += 1,
             Err(error) => {
                 assert_eq!(error.class(), Class::Ambiguous, "round {round}: {error:?}");
                 ambiguous += 1;
             }
         }
-        usable_again(&conn, 5 * SECOND).await;
+        usable_again(&conn).await;
         assert_eq!(proxy.struck(), round);
     }
     let applied = counter(&server, "n").await;
     println!("{rounds} swallowed replies: {ok} ok, {ambiguous} ambiguous, {applied} applied");
     assert!(ok <= applied && applied <= ok + ambiguous, "{ok} <= {applied} <= {ok} + {ambiguous}");
-    // Now and then a strike hits the answer to a health check instead.
-    assert!(ambiguous >= rounds as i64 * 9 / 10, "too few replies were swallowed to show anything");
+    assert_eq!(ambiguous, rounds as i64, "each reply was swallowed");
 }
 
 #[tokio::test]
@@ -195,10 +200,10 @@ async fn requests_lost_before_the_server_are_never_reported_as_done() {
     let proxy = Proxy::start(server.address()).await;
     let conn = quickly_back(&proxy).await;
     for _ in 0..50 {
-        proxy.strike(Strike::DropRequest);
-        let error = conn.run(redis::cmd("INCR").arg("n"), within(2000)).await.expect_err("lost");
+        proxy.strike_at("INCR", Strike::DropRequest);
+        let error = conn.run(redis::cmd("INCR").arg("n"), patient()).await.expect_err("lost");
         assert_eq!(error.class(), Class::Ambiguous, "it left this process: {error:?}");
-        usable_again(&conn, 5 * SECOND).await;
+        usable_again(&conn).await;
     }
     assert_eq!(counter(&server, "n").await, 0);
 }
@@ -211,10 +216,10 @@ async fn a_reply_cut_at_any_byte_is_an_error_and_never_a_partial_value() {
     let conn = quickly_back(&proxy).await;
     let whole = b"$10\r\n0123456789\r\n".len();
     for bytes in 1..whole {
-        proxy.strike(Strike::CutAfter(bytes));
-        let error = conn.get(b"k", within(2000)).await.expect_err("cut");
+        proxy.strike_at("GET", Strike::CutAfter(bytes));
+        let error = conn.get(b"k", patient()).await.expect_err("cut");
         assert_eq!(error.class(), Class::Ambiguous, "after {bytes} bytes");
-        usable_again(&conn, 5 * SECOND).await;
+        usable_again(&conn).await;
     }
     assert_eq!(conn.get(b"k", patient()).await.expect("whole"), Some(b"0123456789".to_vec()));
 }
@@ -241,7 +246,7 @@ async fn a_reset_is_followed_by_a_new_connection() {
     for _ in 0..5 {
         proxy.reset();
         assert_eq!(next_down(&mut events).await, DownReason::Lost);
-        usable_again(&conn, 3 * SECOND).await;
+        usable_again(&conn).await;
     }
 }
 
@@ -340,13 +345,14 @@ async fn loading_keeps_the_connection_and_is_refused() {
         .with_option("enable-debug-command", "local");
     let server = slow.start().await;
     server.command::<()>(redis::cmd("DEBUG").arg("POPULATE").arg(3000)).await;
-    let conn = connect(&server.url()).await;
+    let patience = config(&server.url()).with_stall_timeout(30 * SECOND);
+    let conn = Conn::connect(patience).await.expect("a connection");
     let mut events = conn.events();
     let reload = tokio::spawn({
         let conn = connect(&server.url()).await;
         async move { conn.run(redis::cmd("DEBUG").arg("RELOAD"), within(30_000)).await }
     });
-    let refused = eventually("LOADING", 10 * SECOND, async || match conn.get(b"key:1", within(500)).await {
+    let refused = eventually("LOADING", 30 * SECOND, async || match conn.get(b"key:1", within(500)).await {
         Err(error) if error.code() == Some("LOADING") => Ok(error),
         other => Err(format!("{other:?}")),
     })

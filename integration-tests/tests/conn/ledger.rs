@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use integration_tests::{Server, ServerConfig, eventually};
+use integration_tests::{Server, ServerConfig, eventually, long, margin};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use redis_conn::{Batching, Class, Conn, SetOptions};
 use tokio::time::Instant;
 
-use crate::support::{config, connect, long, patient, usable_again, within};
+use crate::support::{config, connect, patient, usable_again, within};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TASKS: u64 = 16;
@@ -39,10 +39,10 @@ async fn through_kills_and_restarts_no_acknowledged_write_is_lost_and_none_is_ap
         .collect();
     let mut worst = Duration::ZERO;
     for _ in 0..rounds {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        all_get_through(&accounts).await;
         server.kill();
         server.restart().await;
-        worst = worst.max(usable_again(&conn, 5 * SECOND).await);
+        worst = worst.max(usable_again(&conn).await);
     }
     stop.store(true, Ordering::SeqCst);
     let mut newest = Vec::new();
@@ -56,6 +56,21 @@ async fn through_kills_and_restarts_no_acknowledged_write_is_lost_and_none_is_ap
     for (task, (account, newest)) in accounts.iter().zip(newest).enumerate() {
         check(&server, task, account, newest).await;
     }
+}
+
+/// Waits until each caller was told of one more increment.
+async fn all_get_through(accounts: &[Arc<Account>]) {
+    let told = || accounts.iter().map(|account| account.ok.load(Ordering::SeqCst)).collect::<Vec<_>>();
+    let before = told();
+    eventually("every task gets through", 60 * SECOND, async || {
+        let now = told();
+        if now.iter().zip(&before).all(|(now, before)| now > before) {
+            Ok(())
+        } else {
+            Err(format!("{now:?}"))
+        }
+    })
+    .await;
 }
 
 /// Increments a counter and writes numbered values until told to stop; returns the newest acknowledged value.
@@ -125,7 +140,7 @@ async fn dropped_calls_never_mix_replies_up_and_leak_nothing() {
     for pong in futures_util::future::join_all(all).await {
         pong.expect("PING");
     }
-    eventually("one connection is left", 5 * SECOND, async || {
+    eventually("one connection is left", 30 * SECOND, async || {
         let clients: String = server.command(redis::cmd("CLIENT").arg("LIST")).await;
         if clients.lines().count() == 2 { Ok(()) } else { Err(clients) }
     })
@@ -194,12 +209,12 @@ async fn a_frozen_server_under_load_lets_no_call_overrun_its_deadline() {
     server.freeze();
     tokio::time::sleep(3 * SECOND).await;
     server.thaw();
-    let back = usable_again(&conn, 5 * SECOND).await;
+    let back = usable_again(&conn).await;
     stop.store(true, Ordering::SeqCst);
     let mut worst = Duration::ZERO;
     for worker in workers {
         worst = worst.max(worker.await.expect("worker"));
     }
     println!("worst overrun {worst:?}; usable again {back:?} after SIGCONT");
-    assert!(worst < if long() { Duration::from_millis(50) } else { SECOND }, "{worst:?}");
+    assert!(worst < if long() { Duration::from_millis(50) } else { margin() }, "{worst:?}");
 }

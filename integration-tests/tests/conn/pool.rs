@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::proxy::{Fault, Proxy};
-use integration_tests::{Server, eventually};
+use integration_tests::{Server, eventually, margin};
 use redis::AsyncTypedCommands;
 use redis_conn::{Class, Conn, ErrorKind, Pooling};
 use tokio::time::Instant;
@@ -36,7 +36,12 @@ async fn the_minimum_is_open_before_connect_returns() {
     let server = Server::start().await;
     let conn = pooled(&server.url(), Pooling { min: 3, ..Pooling::default() }).await;
     assert_eq!(conn.pool_stats().idle, 3);
-    assert_eq!(clients(&server).await, 4);
+    // The control connections of the start may not be gone yet.
+    eventually("ours are the only ones", 30 * SECOND, async || match clients(&server).await {
+        4 => Ok(()),
+        open => Err(format!("{open} clients")),
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -46,7 +51,7 @@ async fn a_blocking_command_gets_its_element_while_others_work() {
     let mut dedicated = conn.dedicated().await.expect("a connection");
     // The handle's own deadline (3 s) does not end a wait that was asked for.
     let waiting = tokio::spawn(async move { dedicated.blpop("q", 20.0).await });
-    eventually("the client blocks", 5 * SECOND, async || {
+    eventually("the client blocks", 30 * SECOND, async || {
         let blocked = server.info("blocked_clients").await.expect("INFO");
         if blocked.as_deref() == Some("1") { Ok(()) } else { Err(format!("{blocked:?}")) }
     })
@@ -81,7 +86,7 @@ async fn a_cancelled_use_poisons_the_connection() {
     let mut dedicated = conn.dedicated().await.expect("a connection");
     let blpop = redis::cmd("BLPOP").arg("q").arg(0).take();
     let blocked = dedicated.run(&blpop, patient());
-    assert!(tokio::time::timeout(Duration::from_millis(50), blocked).await.is_err());
+    assert!(tokio::time::timeout(SECOND / 2, blocked).await.is_err());
     drop(dedicated);
     assert_eq!((conn.pool_stats().idle, conn.pool_stats().discarded), (0, 1));
     let mut next = conn.dedicated().await.expect("a new connection");
@@ -94,7 +99,7 @@ async fn a_timed_out_use_poisons_the_connection() {
     let conn = pooled(&server.url(), Pooling { max: 1, ..Pooling::default() }).await;
     let mut dedicated = conn.dedicated().await.expect("a connection");
     let late =
-        dedicated.run(redis::cmd("BLPOP").arg("q").arg(0), within(50)).await.expect_err("nothing came");
+        dedicated.run(redis::cmd("BLPOP").arg("q").arg(0), within(1_000)).await.expect_err("nothing came");
     assert_eq!((late.kind(), late.class()), (ErrorKind::Timeout, Class::Ambiguous));
     drop(dedicated);
     assert_eq!(conn.pool_stats().discarded, 1);
@@ -137,17 +142,24 @@ async fn watch_sees_a_change_and_a_finished_transaction_leaves_the_connection_re
 }
 
 #[tokio::test]
-async fn callers_wait_in_order_up_to_the_wait_timeout() {
+async fn callers_wait_up_to_the_wait_timeout() {
     let server = Server::start().await;
     let pool = Pooling { max: 1, wait_timeout: Duration::from_millis(200), ..Pooling::default() };
     let conn = pooled(&server.url(), pool).await;
-    let held = conn.dedicated().await.expect("a connection");
+    let _held = conn.dedicated().await.expect("a connection");
     let began = Instant::now();
     let error = conn.dedicated().await.expect_err("none free");
     assert_eq!((error.kind(), error.class()), (ErrorKind::Overloaded, Class::NotSent));
-    assert!(began.elapsed() < 2 * SECOND);
+    assert!(began.elapsed() < SECOND / 5 + margin());
     assert_eq!(conn.pool_stats().timed_out, 1);
+}
 
+#[tokio::test]
+async fn callers_are_served_in_order() {
+    let server = Server::start().await;
+    let pool = Pooling { max: 1, wait_timeout: 30 * SECOND, ..Pooling::default() };
+    let conn = pooled(&server.url(), pool).await;
+    let held = conn.dedicated().await.expect("a connection");
     let order = std::sync::Arc::new(parking_lot::Mutex::new(Vec::new()));
     let mut tasks = Vec::new();
     for number in 0..5 {
@@ -172,7 +184,7 @@ async fn idle_and_old_connections_are_closed_down_to_the_minimum() {
     let conn = pooled(&server.url(), pool).await;
     let lent = futures_util::future::join_all((0..4).map(|_| conn.dedicated())).await;
     drop(lent);
-    eventually("only the minimum is left", 10 * SECOND, async || match conn.pool_stats() {
+    eventually("only the minimum is left", 30 * SECOND, async || match conn.pool_stats() {
         stats if stats.idle == 1 && stats.discarded >= 3 => Ok(()),
         stats => Err(format!("{stats:?}")),
     })
@@ -191,13 +203,13 @@ async fn after_a_restart_no_dead_connection_is_lent() {
     let server = Server::start().await;
     let conn = pooled(&server.url(), Pooling { min: 2, ..Pooling::default() }).await;
     server.kill();
-    eventually("the loss is seen", 5 * SECOND, async || match conn.dedicated().await {
+    eventually("the loss is seen", 30 * SECOND, async || match conn.dedicated().await {
         Err(error) if error.class() == Class::NotSent => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
     server.restart().await;
-    usable_again(&conn, 3 * SECOND).await;
+    usable_again(&conn).await;
     for _ in 0..4 {
         let mut dedicated = conn.dedicated().await.expect("a connection");
         echo(&mut dedicated).await.expect("a live one");
@@ -212,7 +224,7 @@ async fn connections_of_an_earlier_epoch_are_not_lent() {
     // Only the shared connection stalls; the idle one looks healthy and is dropped all the same.
     proxy.set(Fault::BlackHole);
     conn.get(b"k", within(100)).await.expect_err("black hole");
-    eventually("the stall is seen", 10 * SECOND, async || {
+    eventually("the stall is seen", 30 * SECOND, async || {
         if conn.run(&redis::cmd("PING"), within(50)).await.is_err_and(|error| error.class() == Class::NotSent)
         {
             Ok(())
@@ -222,7 +234,7 @@ async fn connections_of_an_earlier_epoch_are_not_lent() {
     })
     .await;
     proxy.set(Fault::None);
-    usable_again(&conn, 5 * SECOND).await;
+    usable_again(&conn).await;
     let mut dedicated = conn.dedicated().await.expect("a connection");
     echo(&mut dedicated).await.expect("a live one");
     assert!(conn.pool_stats().discarded >= 1);
@@ -241,7 +253,7 @@ async fn a_storm_of_cancelled_waits_and_uses_leaks_nothing() {
     }
     let stats = conn.pool_stats();
     assert_eq!((stats.in_use, stats.waiting), (0, 0), "{stats:?}");
-    eventually("closed connections are gone", 5 * SECOND, async || match clients(&server).await {
+    eventually("closed connections are gone", 30 * SECOND, async || match clients(&server).await {
         open if open <= 1 + stats.idle => Ok(()),
         open => Err(format!("{open} clients")),
     })

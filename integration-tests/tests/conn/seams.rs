@@ -63,9 +63,9 @@ async fn the_gate_is_told_each_outcome_once_and_can_refuse() {
 
     server.command::<()>(redis::cmd("CONFIG").arg("SET").arg("min-replicas-to-write").arg(0)).await;
     proxy.set(Fault::Stuck);
-    conn.get(b"k", within(50)).await.expect_err("stuck");
+    conn.get(b"k", within(1_000)).await.expect_err("stuck");
     assert_eq!(gate.take(), [Outcome::Failure { kind: ErrorKind::Timeout, class: Class::Ambiguous }]);
-    let cancelled = tokio::time::timeout(Duration::from_millis(50), conn.get(b"k", patient())).await;
+    let cancelled = tokio::time::timeout(SECOND / 2, conn.get(b"k", patient())).await;
     assert!(cancelled.is_err());
     assert_eq!(gate.take(), [Outcome::Cancelled]);
 
@@ -115,7 +115,7 @@ async fn the_observer_is_told_of_connections_and_waits() {
     let (one, two) = tokio::join!(conn.get(b"k", patient()), conn.get(b"k", patient()));
     assert_eq!((one.expect("GET"), two.expect("GET")), (None, None));
     server.kill();
-    eventually("a failed attempt", 5 * SECOND, async || {
+    eventually("a failed attempt", 30 * SECOND, async || {
         let told = diary.0.lock().clone();
         if told.iter().any(|line| line == "failed true Unavailable") {
             Ok(())
@@ -125,7 +125,7 @@ async fn the_observer_is_told_of_connections_and_waits() {
     })
     .await;
     server.restart().await;
-    usable_again(&conn, 5 * SECOND).await;
+    usable_again(&conn).await;
     let told = diary.0.lock().clone();
     assert_eq!(told.first().map(String::as_str), Some("connected"), "{told:?}");
     for line in ["pool", "queued", "disconnected Lost"] {
