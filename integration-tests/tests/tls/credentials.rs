@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use integration_tests::{Server, ServerConfig, eventually};
+use integration_tests::{Server, ServerConfig, eventually, margin};
 use parking_lot::Mutex;
 use redis_conn::{Config, Conn, Credentials, CredentialsProvider, Dedicated, ErrorKind, Event, Notice};
 use tokio::sync::watch;
@@ -92,7 +92,7 @@ async fn a_rotation_with_both_passwords_valid_costs_no_error() {
     let mut kill = redis::cmd("CLIENT");
     kill.arg("KILL").arg("USER").arg("app");
     server.command::<i64>(&kill).await;
-    eventually("connected with the new password", Duration::from_secs(10), async || {
+    eventually("connected with the new password", Duration::from_secs(30), async || {
         ping(&conn).await.map_err(|error| error.to_string())
     })
     .await;
@@ -107,7 +107,7 @@ async fn after_a_hard_rotation_errors_end_once_the_provider_knows_the_new_passwo
     let conn = Conn::connect(config(&server, &provider)).await.expect("connected");
     server.command::<()>(redis::cmd("ACL").arg("DELUSER").arg("app")).await;
     set_user(&server, &["on", ">second", "~*", "&*", "+@all"]).await;
-    let seen = eventually("the old password is refused", Duration::from_secs(10), async || {
+    let seen = eventually("the old password is refused", Duration::from_secs(30), async || {
         ping(&conn).await.err().ok_or_else(|| "still served".to_owned()).and_then(|error| {
             match error.kind() {
                 ErrorKind::Auth => Ok(error),
@@ -119,12 +119,12 @@ async fn after_a_hard_rotation_errors_end_once_the_provider_knows_the_new_passwo
     assert!(seen.is_safe_to_repeat() || seen.code().is_some(), "{seen:?}");
     let rotated = Instant::now();
     provider.rotate("app", "second");
-    eventually("connected with the new password", Duration::from_secs(10), async || {
+    eventually("connected with the new password", Duration::from_secs(30), async || {
         ping(&conn).await.map_err(|error| error.to_string())
     })
     .await;
     println!("errors ended {:?} after the provider knew", rotated.elapsed());
-    assert!(rotated.elapsed() < Duration::from_secs(2));
+    assert!(rotated.elapsed() < margin());
 }
 
 #[tokio::test]
@@ -137,14 +137,14 @@ async fn a_user_switched_off_leaves_other_users_alone_and_comes_back() {
     let other = Conn::connect(config(&server, &Rotating::new("other", "pw"))).await.expect("connected");
     set_user(&server, &["off"]).await;
     server.command::<i64>(redis::cmd("CLIENT").arg("KILL").arg("USER").arg("app")).await;
-    eventually("the user is refused", Duration::from_secs(10), async || match ping(&app).await {
+    eventually("the user is refused", Duration::from_secs(30), async || match ping(&app).await {
         Err(error) if error.kind() == ErrorKind::Auth => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
     ping(&other).await.expect("the other user is served");
     set_user(&server, &["on"]).await;
-    eventually("the user is served again", Duration::from_secs(10), async || {
+    eventually("the user is served again", Duration::from_secs(30), async || {
         ping(&app).await.map_err(|error| error.to_string())
     })
     .await;
@@ -155,9 +155,11 @@ async fn a_user_switched_off_leaves_other_users_alone_and_comes_back() {
 async fn wrong_credentials_fail_at_once_and_forbidden_commands_are_denied() {
     let server = server().await;
     let began = Instant::now();
-    let error = refused(config(&server, &Rotating::new("app", "wrong"))).await;
+    let patient =
+        config(&server, &Rotating::new("app", "wrong")).with_connect_timeout(Duration::from_secs(60));
+    let error = refused(patient).await;
     assert_eq!(error.kind(), ErrorKind::Auth, "{error:?}");
-    assert!(began.elapsed() < Duration::from_secs(4), "not only after connect_timeout");
+    assert!(began.elapsed() < margin(), "not only after connect_timeout");
     set_user(&server, &["-flushall"]).await;
     let conn = Conn::connect(config(&server, &Rotating::new("app", "first"))).await.expect("connected");
     let error = conn.run(&redis::cmd("FLUSHALL"), soon()).await.expect_err("forbidden");
@@ -178,7 +180,7 @@ async fn a_connection_refused_for_its_password_is_not_tried_in_a_tight_loop() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let attempts = provider.asked.load(Ordering::SeqCst) - before;
     println!("{attempts} attempts in 2 s with a wrong password");
-    assert!((1..=20).contains(&attempts), "{attempts}");
+    assert!(attempts <= 20, "{attempts}");
 }
 
 async fn who_am_i(conn: &Conn) -> (String, i64) {
@@ -198,7 +200,7 @@ async fn an_announced_rotation_changes_the_user_of_the_connection_that_stands() 
     let (user, id) = who_am_i(&conn).await;
     assert_eq!(user, "app");
     provider.rotate("next", "pw");
-    eventually("the user has changed", Duration::from_secs(10), async || match who_am_i(&conn).await {
+    eventually("the user has changed", Duration::from_secs(30), async || match who_am_i(&conn).await {
         seen if seen == ("next".to_owned(), id) => Ok(()),
         seen => Err(format!("{seen:?}")),
     })
@@ -220,7 +222,7 @@ async fn a_provider_ahead_of_the_server_costs_no_error() {
     set_user(&server, &[">second", "<first"]).await;
     let reauthenticated =
         async { while !matches!(events.recv().await, Ok(Event::Reauthenticated { .. })) {} };
-    tokio::time::timeout(Duration::from_secs(10), reauthenticated).await.expect("authenticated anew");
+    tokio::time::timeout(Duration::from_secs(30), reauthenticated).await.expect("authenticated anew");
     assert_eq!(who_am_i(&conn).await, ("app".to_owned(), id), "the same connection");
 }
 
@@ -279,7 +281,7 @@ async fn a_dedicated_connection_goes_on_while_rotated_credentials_are_refused() 
     provider.rotate("next", "pw");
     assert_eq!(name_of(&mut dedicated).await, ("app".to_owned(), id));
     add_user(&server, "next").await;
-    eventually("the user has changed", Duration::from_secs(10), async || {
+    eventually("the user has changed", Duration::from_secs(30), async || {
         match name_of(&mut dedicated).await {
             seen if seen == ("next".to_owned(), id) => Ok(()),
             seen => Err(format!("{seen:?}")),
@@ -310,9 +312,9 @@ async fn an_announced_rotation_moves_a_subscription_to_a_connection_of_the_new_u
     server.command::<i64>(&publish).await;
     assert!(matches!(subscription.next().await, Some(Notice::Message { .. })));
     add_user(&server, "next").await;
-    let moved = tokio::time::timeout(Duration::from_secs(10), subscription.next()).await;
+    let moved = tokio::time::timeout(Duration::from_secs(30), subscription.next()).await;
     assert_eq!(moved.expect("in time"), Some(Notice::Gap));
-    eventually("only the new connection is left", Duration::from_secs(10), async || {
+    eventually("only the new connection is left", Duration::from_secs(30), async || {
         let seen = subscribers(&server).await;
         if seen == ["next"] { Ok(()) } else { Err(format!("{seen:?}")) }
     })

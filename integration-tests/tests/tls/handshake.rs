@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use integration_tests::{Certificates, Identity, Server, eventually};
+use integration_tests::{Certificates, Identity, Server, eventually, margin};
 use redis_conn::{Conn, ErrorKind, Tls};
-use tokio::io::{AsyncReadExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -89,9 +89,7 @@ async fn client_certificates_that_the_server_refuses_do_not_connect() {
     let certificates = Certificates::generate();
     let server = tls_server(&certificates, Identity::Server).await;
     for identity in [Identity::ExpiredClient, Identity::StrangerClient] {
-        let config =
-            config(&server, tls_as(&certificates, identity)).with_connect_timeout(Duration::from_secs(1));
-        let error = refused(config).await;
+        let error = refused(config(&server, tls_as(&certificates, identity))).await;
         assert!(error.context().contains("client certificate"), "{identity:?}: {error:?}");
     }
 }
@@ -143,7 +141,7 @@ async fn a_silent_peer_costs_the_dial_timeout_and_no_more() {
     let error = refused(config).await;
     println!("a silent peer: {error} after {:?}", began.elapsed());
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
-    assert!(began.elapsed() < Duration::from_millis(1500));
+    assert!(began.elapsed() < Duration::from_millis(500) + margin());
 }
 
 /// In a resumed session the server shows no certificate, so it sends less.
@@ -161,7 +159,7 @@ async fn later_connections_resume_the_session() {
         kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
         server.command::<i64>(&kill).await;
         seen.push(sizes.recv().await.expect("a connection ended"));
-        eventually("connected again", Duration::from_secs(10), async || {
+        eventually("connected again", Duration::from_secs(30), async || {
             ping(&conn).await.map_err(|error| error.to_string())
         })
         .await;
@@ -177,15 +175,29 @@ async fn relay(upstream: String) -> (u16, mpsc::UnboundedReceiver<u64>) {
     let port = listener.local_addr().expect("address").port();
     let (report, reports) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
+        while let Ok((client, _)) = listener.accept().await {
             let (upstream, report) = (upstream.clone(), report.clone());
             tokio::spawn(async move {
-                let mut server = TcpStream::connect(upstream).await.expect("the server");
-                if let Ok((_, from_server)) = copy_bidirectional(&mut client, &mut server).await {
-                    let _ = report.send(from_server);
-                }
+                let server = TcpStream::connect(upstream).await.expect("the server");
+                let _ = report.send(carry(client, server).await);
             });
         }
     });
     (port, reports)
+}
+
+/// Carries a connection until it ends, be it by a reset, and returns how many bytes the server sent.
+async fn carry(client: TcpStream, server: TcpStream) -> u64 {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let requests = tokio::spawn(async move { copy(&mut from_client, &mut to_server).await });
+    let (mut sent, mut buffer) = (0, vec![0; 16 * 1024]);
+    while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
+        sent += length as u64;
+        if to_client.write_all(&buffer[..length]).await.is_err() {
+            break;
+        }
+    }
+    requests.abort();
+    sent
 }

@@ -57,7 +57,7 @@ async fn disconnect(server: &Server) {
 }
 
 async fn working_again(conn: &Conn) {
-    eventually("connected again", Duration::from_secs(10), async || {
+    eventually("connected again", Duration::from_secs(30), async || {
         ping(conn).await.map_err(|error| error.to_string())
     })
     .await;
@@ -73,7 +73,7 @@ async fn a_failed_handshake_makes_the_files_be_read_again() {
     let successor = Certificates::generate();
     serve(&server, &successor).await;
     disconnect(&server).await;
-    eventually("the old certificates fail", Duration::from_secs(10), async || {
+    eventually("the old certificates fail", Duration::from_secs(30), async || {
         ping(&conn).await.err().map(drop).ok_or_else(|| "still connected".to_owned())
     })
     .await;

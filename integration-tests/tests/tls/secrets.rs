@@ -143,7 +143,7 @@ async fn over_tls(seen: &Seen) {
     seen.show_error(&conn.reload_tls().await.expect_err("no key"));
     seen.show_error(&Conn::connect(config).await.expect_err("no key"));
     server.kill();
-    eventually("the loss is noticed", Duration::from_secs(10), async || match ping(&conn).await {
+    eventually("the loss is noticed", Duration::from_secs(30), async || match ping(&conn).await {
         Err(error) => {
             seen.show_error(&error);
             Ok(())

@@ -31,7 +31,7 @@ pub(crate) async fn refused(config: Config) -> Error {
 }
 
 pub(crate) fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(10)
+    Instant::now() + Duration::from_secs(30)
 }
 
 pub(crate) async fn ping(conn: &Conn) -> Result<redis::Value, Error> {
