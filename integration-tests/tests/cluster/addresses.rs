@@ -18,7 +18,7 @@ async fn behind_nat() -> Cluster {
         let announce = words(&format!("CONFIG SET cluster-announce-port {}", node.port() + SHIFT));
         node.command::<()>(&announce).await;
     }
-    eventually("all nodes announce other ports", Duration::from_secs(20), async || {
+    eventually("all nodes announce other ports", Duration::from_secs(30), async || {
         for node in cluster.nodes() {
             let nodes: String = node.command(&words("CLUSTER NODES")).await;
             for peer in cluster.nodes() {

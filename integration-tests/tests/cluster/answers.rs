@@ -61,7 +61,7 @@ async fn a_client_blocked_on_a_slot_that_leaves_is_sent_after_it() {
     let waiting = tokio::spawn(async move { dedicated.run(&blpop, soon()).await });
     crate::support::blocked(owner).await;
     cluster.move_slot(SLOT, target).await;
-    let error = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("in time");
+    let error = tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("in time");
     expect(&error.expect("task").expect_err("moved"), "MOVED", ErrorKind::Redirected, Class::WrongRole);
     kept(&mut events);
 }

@@ -64,7 +64,7 @@ async fn after_a_move_the_next_connection_is_to_the_new_node() {
     assert_eq!((error.kind(), error.class()), (ErrorKind::Redirected, Class::WrongRole), "{error:?}");
     drop(dedicated);
     // The refusal was heard: the handle learns the new place without any further command.
-    integration_tests::eventually("the new node is known", Duration::from_secs(5), async || {
+    integration_tests::eventually("the new node is known", Duration::from_secs(30), async || {
         let mut dedicated = conn.dedicated_for(key.as_bytes()).await.map_err(|error| error.to_string())?;
         dedicated.run(&set, soon()).await.map(drop).map_err(|error| error.to_string())
     })

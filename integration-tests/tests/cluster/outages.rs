@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use integration_tests::{Cluster, eventually, tag_for};
+use integration_tests::{Cluster, eventually, long, margin, tag_for};
 use redis_conn::{Conn, SetOptions};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{connect, long, soon};
+use crate::support::{connect, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_master_is_replaced_and_the_other_slots_do_not_notice() {
@@ -53,8 +53,8 @@ async fn a_killed_master_is_replaced_and_the_other_slots_do_not_notice() {
         before.len(),
         after.len()
     );
-    assert!(usable < promoted + Duration::from_millis(if long() { 300 } else { 2000 }), "{usable:?}");
-    assert!(*after.last().unwrap() < Duration::from_secs(1));
+    assert!(usable < promoted + if long() { Duration::from_millis(300) } else { margin() }, "{usable:?}");
+    assert!(*after.last().unwrap() < margin());
     assert!(!long() || ratio <= 2.0, "{ratio}");
     let kept: Option<String> = successor.command(redis::cmd("GET").arg(tag_for(0))).await;
     assert_eq!(kept.as_deref(), Some("v"));
@@ -105,7 +105,7 @@ async fn a_lost_shard_ends_operations_at_their_deadline_and_leaves_the_others() 
     victim.kill();
     // What was under way when the connection broke may have run; from then on nothing is sent.
     let key = tag_for(0);
-    eventually("the loss is noticed", Duration::from_secs(5), async || {
+    eventually("the loss is noticed", Duration::from_secs(30), async || {
         let error = conn.get(key.as_bytes(), Instant::now() + Duration::from_millis(100)).await.unwrap_err();
         if error.is_safe_to_repeat() { Ok(()) } else { Err(error.to_string()) }
     })
@@ -113,6 +113,6 @@ async fn a_lost_shard_ends_operations_at_their_deadline_and_leaves_the_others() 
     let began = Instant::now();
     let error = conn.get(key.as_bytes(), began + Duration::from_millis(500)).await.unwrap_err();
     assert!(error.is_safe_to_repeat(), "{error:?}");
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(500) + margin(), "{:?}", began.elapsed());
     conn.set(tag_for(16_383).as_bytes(), b"v", SetOptions::new(), soon()).await.unwrap();
 }

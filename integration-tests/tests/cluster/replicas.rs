@@ -37,7 +37,7 @@ async fn filled(keys: usize) -> Cluster {
     for slot in [0, 8000, 16_383] {
         conn.set(tag_for(slot).as_bytes(), b"v", SetOptions::new(), soon()).await.expect("SET");
     }
-    eventually("the replicas have every key and are named", Duration::from_secs(20), async || {
+    eventually("the replicas have every key and are named", Duration::from_secs(30), async || {
         let mut seen = Vec::new();
         for node in cluster.nodes() {
             let slots: redis::Value = node.command(redis::cmd("CLUSTER").arg("SLOTS")).await;
@@ -132,7 +132,7 @@ async fn without_its_replica_the_master_answers_when_it_may() {
     }
     let asked = gets(&[master]).await;
     assert!(asked > 0);
-    let deadline = Instant::now() + Duration::from_millis(500);
+    let deadline = Instant::now() + Duration::from_secs(2);
     let error = insisting.get(b"k0", deadline).await.expect_err("no replica");
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     replica.restart().await;

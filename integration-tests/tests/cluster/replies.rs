@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use integration_tests::proxy::{Proxy, Strike};
-use integration_tests::{Cluster, ClusterConfig, eventually, tag_for};
+use integration_tests::{Cluster, ClusterConfig, eventually, long, tag_for};
 use redis_conn::{Class, Config, Conn};
-use tokio::time::Instant;
 
-use crate::support::long;
+use crate::support::soon;
 
 /// A cluster whose masters are reached, and announce themselves, through proxies.
 async fn behind_proxies() -> (Cluster, Vec<Proxy>) {
@@ -19,7 +18,7 @@ async fn behind_proxies() -> (Cluster, Vec<Proxy>) {
         announce.arg("SET").arg("cluster-announce-port").arg(proxy.port());
         node.command::<()>(&announce).await;
     }
-    eventually("all nodes know the proxies' ports", Duration::from_secs(10), async || {
+    eventually("all nodes know the proxies' ports", Duration::from_secs(30), async || {
         for node in cluster.nodes() {
             let nodes: String = node.command(redis::cmd("CLUSTER").arg("NODES")).await;
             if let Some(proxy) = proxies.iter().find(|proxy| !nodes.contains(&format!(":{}@", proxy.port())))
@@ -52,8 +51,8 @@ async fn swallowed_replies_are_ambiguous_and_never_applied_twice() {
     let (mut ok, mut ambiguous, mut applied) = (0, 0, 0);
     for round in 0..rounds {
         let shard = struck_by[round % 3];
-        proxies[shard].strike(Strike::SwallowReply);
-        let deadline = Instant::now() + Duration::from_secs(3);
+        proxies[shard].strike_at("INCR", Strike::SwallowReply);
+        let deadline = soon();
         let outcome = conn.run(redis::cmd("INCR").arg(key(round)), deadline).await;
         let node = &cluster.nodes()[shard];
         let stored: Option<usize> = node.command(redis::cmd("GET").arg(key(round))).await;

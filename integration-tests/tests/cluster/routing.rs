@@ -144,7 +144,7 @@ async fn connect_with_all(cluster: &Cluster) -> Conn {
 
 async fn no_connection_is_left(cluster: &Cluster) {
     for node in cluster.nodes() {
-        integration_tests::eventually("our connections are gone", Duration::from_secs(5), async || {
+        integration_tests::eventually("our connections are gone", Duration::from_secs(30), async || {
             let list: String = node.command(redis::cmd("CLIENT").arg("LIST")).await;
             let ours = |line: &&str| line.contains("lib-name=redis-conn") || line.contains("flags=P");
             match list.lines().filter(ours).count() {
@@ -178,7 +178,7 @@ async fn the_last_handle_takes_every_connection_with_it() {
     drop((clone, subscription));
     no_connection_is_left(&cluster).await;
     // The task that watched over the health is gone, too.
-    integration_tests::eventually("nobody checks any more", Duration::from_secs(5), async || {
+    integration_tests::eventually("nobody checks any more", Duration::from_secs(30), async || {
         health.has_changed().err().map(drop).ok_or_else(|| "the monitor runs".to_owned())
     })
     .await;

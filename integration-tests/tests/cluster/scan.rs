@@ -62,7 +62,7 @@ async fn a_walk_over_a_server_that_restarts_misses_nothing() {
     // Another process has another order of keys, so a cursor of the old one means nothing to it.
     server.kill();
     server.restart().await;
-    eventually("the walk goes on", Duration::from_secs(5), async || match scan.next(soon()).await {
+    eventually("the walk goes on", Duration::from_secs(30), async || match scan.next(soon()).await {
         Ok(page) => {
             seen.extend(page.into_iter().flatten());
             Ok(())
@@ -129,7 +129,7 @@ async fn a_walk_goes_on_at_the_successor_of_a_dead_master() {
     let cluster = Cluster::start().await;
     let conn = connect(&cluster).await;
     let expected = fill(&conn, (0..2000).map(|index| format!("k{index}"))).await;
-    eventually("the replicas have every key", Duration::from_secs(10), async || {
+    eventually("the replicas have every key", Duration::from_secs(30), async || {
         let mut stored = 0;
         for node in cluster.nodes() {
             stored += node.command::<usize>(&redis::cmd("DBSIZE")).await;

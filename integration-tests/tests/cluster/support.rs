@@ -8,12 +8,7 @@ use tokio::time::Instant;
 
 /// A deadline that only a hang reaches.
 pub(crate) fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(10)
-}
-
-/// Whether the long forms were asked for.
-pub(crate) fn long() -> bool {
-    std::env::var_os("STATE_REDIS_LONG").is_some_and(|value| value == "1")
+    Instant::now() + Duration::from_secs(30)
 }
 
 pub(crate) fn config(cluster: &Cluster) -> Config {
@@ -34,7 +29,7 @@ pub(crate) async fn calls(server: &Server, command: &str) -> u64 {
 
 /// Waits until a client blocks at the server.
 pub(crate) async fn blocked(server: &Server) {
-    eventually("a client blocks", Duration::from_secs(10), async || {
+    eventually("a client blocks", Duration::from_secs(30), async || {
         let blocked = server.info("blocked_clients").await.expect("INFO");
         if blocked.as_deref() == Some("1") { Ok(()) } else { Err(format!("{blocked:?}")) }
     })

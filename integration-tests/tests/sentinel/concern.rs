@@ -13,7 +13,7 @@ async fn group() -> SentinelGroup {
 }
 
 /// Patience that a loaded machine does not exhaust.
-const PATIENT: Duration = Duration::from_secs(5);
+const PATIENT: Duration = Duration::from_secs(20);
 
 async fn connect(group: &SentinelGroup, timeout: Duration) -> Conn {
     let concern = WriteConcern::Wait { replicas: 1, timeout };

@@ -86,7 +86,7 @@ async fn one_configured_sentinel_is_enough_to_learn_the_others() {
     // Learned over the first answer; each is watched over two connections.
     let others = &group.sentinels()[1..];
     for other in others {
-        integration_tests::eventually("the sentinel is watched", Duration::from_secs(10), async || {
+        integration_tests::eventually("the sentinel is watched", Duration::from_secs(30), async || {
             let clients: String = other.command(redis::cmd("CLIENT").arg("LIST")).await;
             let watching = clients.lines().any(|line| {
                 line.contains("cmd=subscribe") && line.contains("lib-name=") || line.contains("cmd=subscribe")

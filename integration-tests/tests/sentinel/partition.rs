@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use integration_tests::may_create_networks;
+use integration_tests::{long, margin, may_create_networks};
 use redis_conn::{Conn, WriteConcern};
 use tokio::time::{Instant, sleep};
 
 use crate::divided::Divided;
-use crate::support::{Witness, Writer, long};
+use crate::support::{Witness, Writer};
 
 /// A client that waits for errors goes on writing to the old master, and loses all of that.
 #[tokio::test]
@@ -45,7 +45,7 @@ const CONFIRMED: WriteConcern = WriteConcern::Wait { replicas: 1, timeout: Durat
 
 /// How long after the promotion a write that is lost may be acknowledged.
 fn limit() -> Duration {
-    Duration::from_millis(if long() { 100 } else { 1000 })
+    if long() { Duration::from_millis(100) } else { margin() }
 }
 
 struct Outcome {

@@ -19,7 +19,7 @@ async fn typed_reads_go_to_the_replica_and_everything_else_to_the_master() {
     let group = SentinelConfig::default().with_replicas(1).start().await;
     let conn = Conn::connect(config(&group).with_read_from(ReadFrom::Replica)).await.expect("connected");
     conn.set(b"k", b"v", Default::default(), soon()).await.expect("SET");
-    eventually("the replica has the value", Duration::from_secs(10), async || {
+    eventually("the replica has the value", Duration::from_secs(30), async || {
         match conn.get(b"k", soon()).await.expect("GET") {
             Some(value) if value == b"v" => Ok(()),
             other => Err(format!("{other:?}")),

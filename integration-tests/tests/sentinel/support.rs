@@ -12,12 +12,8 @@ use redis_conn::{Class, Config, Conn, Endpoint, Error};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-pub(crate) fn long() -> bool {
-    std::env::var_os("STATE_REDIS_LONG").is_some_and(|value| value == "1")
-}
-
 pub(crate) fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(10)
+    Instant::now() + Duration::from_secs(30)
 }
 
 pub(crate) fn config(group: &SentinelGroup) -> Config {
@@ -110,7 +106,7 @@ impl Writer {
 async fn write(conn: Conn, ledger: Arc<Mutex<Ledger>>, stop: Arc<AtomicBool>, next: Arc<AtomicU64>) {
     while !stop.load(Ordering::Relaxed) {
         let id = next.fetch_add(1, Ordering::Relaxed);
-        let deadline = Instant::now() + Duration::from_secs(1);
+        let deadline = Instant::now() + Duration::from_secs(5);
         let outcome = conn.set(key(id).as_bytes(), b"x", Default::default(), deadline).await;
         let now = Instant::now();
         match outcome {
