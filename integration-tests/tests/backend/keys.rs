@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use integration_tests::{Server, ServerConfig};
+use integration_tests::{Server, ServerConfig, long};
 use state_redis::{PutItem, PutOptions, RedisBackend, ScanOptions, StateBackend, Ttl};
 use tokio::time::Instant;
 
-use crate::support::{backend, keys_on, long, on};
+use crate::support::{backend, keys_on, on};
 
 #[tokio::test]
 async fn clear_leaves_reserved_keys_and_foreign_keys_alone() {

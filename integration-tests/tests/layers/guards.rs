@@ -4,25 +4,27 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use integration_tests::proxy::{Fault, Proxy};
-use integration_tests::{Server, eventually};
+use integration_tests::{Server, eventually, margin};
 use state_redis::resilience::{BudgetConfig, BulkheadConfig, RateLimitConfig};
 use state_redis::{ErrorKind, MemoryBackend, PutItem, RedisConfig, StateBackend, StateBackendExt, Ttl};
 use tokio::time::Instant;
 
-use crate::support::{MARGIN, backend, behind, calls, ms, on};
+use crate::support::{backend, calls, ms, on, ran, unstalled};
 
 #[tokio::test]
 async fn an_empty_budget_ends_repeats_but_not_first_attempts() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
     let budget = BudgetConfig::default().with_per_call(0.0).with_per_second(0).with_bank(4);
-    let settings = behind(&proxy).retry_config(3, ms(1), ms(1), 0.0).attempt_timeout(ms(30));
-    let backend = backend(settings.retry_budget(budget).enable_circuit_breaker(false)).await;
+    let settings = unstalled(&proxy).retry_config(3, ms(1), ms(1), 0.0).attempt_timeout(ms(300));
+    let settings = settings.command_timeout(ms(30_000)).retry_budget(budget);
+    let backend = backend(settings.enable_circuit_breaker(false)).await;
     proxy.set_replies(Fault::BlackHole);
     for _ in 0..10 {
         assert_eq!(backend.get(b"k").await.unwrap_err().kind(), ErrorKind::Timeout);
     }
-    assert_eq!(calls(&server, "get").await, 10 + 4, "ten first attempts and four repeats");
+    // Ten first attempts and four repeats.
+    ran(&server, "get", 10 + 4).await;
     let resilience = backend.stats().await.resilience;
     assert_eq!(resilience.retries, 4);
     assert!(resilience.retry_budget_exhausted > 0, "{resilience:?}");
@@ -33,9 +35,12 @@ async fn beyond_the_rate_limit_operations_are_refused_unsent() {
     let server = Server::start().await;
     let limit = RateLimitConfig::default().with_rate(1, 5).with_max_wait(ms(0));
     let backend = backend(on(&server).rate_limit(limit)).await;
+    let start = Instant::now();
     let results = join_all((0..20).map(|_| backend.get(b"k"))).await;
     let refused: Vec<_> = results.into_iter().filter_map(Result::err).collect();
-    assert!((14..=15).contains(&refused.len()), "{} refused", refused.len());
+    // Five at once, and one more for each second that passed.
+    let at_most = 5 + start.elapsed().as_secs() as usize + 1;
+    assert!(refused.len() <= 15 && 20 - refused.len() <= at_most, "{} refused", refused.len());
     for error in &refused {
         assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Overloaded, false), "{error}");
         assert!(error.context().contains("rate limit"), "{error}");
@@ -49,8 +54,8 @@ async fn beyond_the_bulkhead_operations_wait_in_line_or_are_refused() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
     let bulkhead =
-        BulkheadConfig::default().with_max_concurrent(2).with_max_queue(3).with_max_wait(ms(2_000));
-    let backend = backend(behind(&proxy).bulkhead(bulkhead)).await;
+        BulkheadConfig::default().with_max_concurrent(2).with_max_queue(3).with_max_wait(ms(20_000));
+    let backend = backend(unstalled(&proxy).command_timeout(ms(30_000)).bulkhead(bulkhead)).await;
     proxy.set_replies(Fault::Delay(ms(100)));
     let results = join_all((0..10).map(|_| backend.get(b"k"))).await;
     let (served, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
@@ -64,13 +69,14 @@ async fn beyond_the_bulkhead_operations_wait_in_line_or_are_refused() {
 #[tokio::test]
 async fn a_read_that_is_not_answered_is_sent_a_second_time() {
     let server = Server::start().await;
-    let backend = backend(on(&server).hedge_after(ms(100)).command_timeout(ms(5_000))).await;
+    let settings = on(&server).hedge_after(ms(100)).command_timeout(ms(30_000));
+    let backend = backend(settings.connection(|connection| connection.with_stall_timeout(ms(60_000)))).await;
     backend.put(b"k", b"v").await.unwrap();
-    let _: () = server.command(redis::cmd("CLIENT").arg("PAUSE").arg(400).arg("ALL")).await;
+    let _: () = server.command(redis::cmd("CLIENT").arg("PAUSE").arg(2_000).arg("ALL")).await;
     assert_eq!(backend.get(b"k").await.unwrap().as_deref(), Some(&b"v"[..]));
     let resilience = backend.stats().await.resilience;
     assert_eq!(resilience.hedges_won + resilience.hedges_lost, 1, "{resilience:?}");
-    eventually("both copies were run", ms(5_000), async || {
+    eventually("both copies were run", ms(30_000), async || {
         let gets = calls(&server, "get").await;
         if gets == 2 { Ok(()) } else { Err(format!("{gets} GETs")) }
     })
@@ -105,7 +111,7 @@ async fn reads_are_answered_by_the_fallback_while_redis_is_gone_and_writes_fail(
         assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::CircuitOpen), "{error}");
     }
     server.restart().await;
-    eventually("Redis answers again", ms(5_000), async || {
+    eventually("Redis answers again", ms(30_000), async || {
         let read = backend.get(b"k").await.unwrap();
         if read.as_deref() == Some(b"fresh") { Ok(()) } else { Err(format!("{read:?}")) }
     })
@@ -146,8 +152,8 @@ async fn requests_of_an_atomic_batch_are_transactions() {
 async fn an_attempt_timeout_leaves_time_for_another_attempt() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
-    let settings = RedisConfig::builder().url(proxy.url()).command_timeout(ms(5_000));
-    let backend = backend(settings.attempt_timeout(ms(200)).retry_config(5, ms(1), ms(1), 0.0)).await;
+    let settings = RedisConfig::builder().url(proxy.url()).command_timeout(ms(30_000));
+    let backend = backend(settings.attempt_timeout(ms(200)).retry_config(100, ms(1), ms(1), 0.0)).await;
     backend.put(b"k", b"v").await.unwrap();
     proxy.set_replies(Fault::Delay(ms(300)));
     let start = Instant::now();
@@ -158,6 +164,6 @@ async fn an_attempt_timeout_leaves_time_for_another_attempt() {
     };
     let (read, ()) = tokio::join!(reading, mending);
     assert_eq!(read.unwrap().as_deref(), Some(&b"v"[..]));
-    assert!(start.elapsed() < ms(2_000) + MARGIN, "{:?}", start.elapsed());
+    assert!(start.elapsed() < ms(2_000) + margin(), "{:?}", start.elapsed());
     assert!(backend.stats().await.resilience.retries >= 1);
 }

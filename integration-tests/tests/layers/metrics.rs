@@ -5,7 +5,7 @@ use integration_tests::{Server, eventually};
 use state_redis::metrics::{Naming, Prometheus};
 use state_redis::{CompressionAlgorithm, ErrorKind, RedisBackend, StateBackend};
 
-use crate::support::{MARGIN, backend, behind, ms, on};
+use crate::support::{backend, behind, ms, on, unstalled};
 
 fn scraping(backend: &RedisBackend) -> Prometheus {
     let prometheus = Prometheus::new(Naming::Prometheus).expect("a recorder");
@@ -81,7 +81,7 @@ async fn pool_gauges_show_the_moment_of_the_scrape() {
     let text = pool(3.0, 0.0);
     assert_eq!(value(&text, "redis_pool_timeouts_total", &[r#"pool="dedicated""#]), 1.0);
     drop((lent, third));
-    eventually("all three are idle", MARGIN, async || {
+    eventually("all three are idle", ms(30_000), async || {
         let idle = value(&prometheus.render(), "redis_pool_connections_idle", &[r#"pool="dedicated""#]);
         if idle == 3.0 { Ok(()) } else { Err(idle.to_string()) }
     })
@@ -92,12 +92,12 @@ async fn pool_gauges_show_the_moment_of_the_scrape() {
 async fn the_breakers_gauge_and_errors_by_type_move() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
-    let settings = behind(&proxy).command_timeout(ms(100)).circuit_breaker(true, 2, ms(60_000));
+    let settings = unstalled(&proxy).command_timeout(ms(1_000)).circuit_breaker(true, 2, ms(60_000));
     let backend = backend(settings).await;
     let prometheus = scraping(&backend);
     backend.get(b"k").await.unwrap();
     assert_eq!(value(&prometheus.render(), "redis_circuit_breaker_state", &[]), 0.0);
-    proxy.set_replies(Fault::Delay(ms(300)));
+    proxy.set_replies(Fault::Delay(ms(2_000)));
     for _ in 0..5 {
         backend.get(b"k").await.unwrap_err();
     }
@@ -107,7 +107,7 @@ async fn the_breakers_gauge_and_errors_by_type_move() {
     assert_eq!(value(&text, "redis_errors_total", &["circuit_open"]), 3.0);
     proxy.set_replies(Fault::None);
     proxy.cut();
-    eventually("the new connection closes the breaker", ms(5_000), async || {
+    eventually("the new connection closes the breaker", ms(30_000), async || {
         let state = value(&prometheus.render(), "redis_circuit_breaker_state", &[]);
         if state == 0.0 { Ok(()) } else { Err(state.to_string()) }
     })

@@ -20,7 +20,7 @@ async fn after_a_failover_writes_go_to_the_new_master_and_health_is_good() {
     let backend = backend(on(&group)).await;
     backend.put(b"before", b"v").await.unwrap();
     let new = group.failover().await;
-    eventually("a write is taken by the new master", ms(20_000), async || {
+    eventually("a write is taken by the new master", ms(30_000), async || {
         backend.put(b"after", b"v").await.map_err(|error| error.to_string())?;
         let there: Option<String> = new.command(redis::cmd("GET").arg("state:d|after")).await;
         if there.is_some() { Ok(()) } else { Err("written elsewhere".to_owned()) }
@@ -67,7 +67,7 @@ async fn a_write_that_no_replica_confirms_says_so_and_is_not_repeated() {
     let group = SentinelConfig::default().with_replicas(1).start().await;
     let concern = WriteConcern::Wait { replicas: 1, timeout: ms(200) };
     let backend = backend(on(&group).write_concern(concern)).await;
-    eventually("the replica confirms in time", ms(10_000), async || {
+    eventually("the replica confirms in time", ms(30_000), async || {
         backend.put(b"k", b"v").await.map_err(|error| error.to_string())
     })
     .await;
@@ -89,7 +89,7 @@ async fn a_write_that_no_replica_confirms_says_so_and_is_not_repeated() {
 async fn replicated(backend: &RedisBackend, group: &SentinelGroup, key: &str) {
     let replicas = group.replicas().await;
     for replica in replicas {
-        eventually("the value is on the replica", ms(10_000), async || {
+        eventually("the value is on the replica", ms(30_000), async || {
             let copy: Option<String> = replica
                 .try_command(redis::cmd("GET").arg(format!("state:d|{key}")))
                 .await
@@ -105,24 +105,24 @@ async fn replicated(backend: &RedisBackend, group: &SentinelGroup, key: &str) {
 async fn reads_go_to_replicas_and_a_second_copy_to_the_master() {
     let group = SentinelConfig::default().with_replicas(1).start().await;
     let settings =
-        on(&group).read_from(ReadFrom::PreferReplica).hedge_after(ms(100)).command_timeout(ms(5_000));
+        on(&group).read_from(ReadFrom::PreferReplica).hedge_after(ms(100)).command_timeout(ms(30_000));
     let backend = backend(settings).await;
     backend.put(b"k", b"v").await.unwrap();
     replicated(&backend, &group, "k").await;
     let replica = &group.nodes()[1];
-    eventually("a read is answered by the replica", ms(10_000), async || {
+    eventually("a read is answered by the replica", ms(30_000), async || {
         let before = crate::support::calls(replica, "get").await;
         assert_eq!(backend.get(b"k").await.unwrap().as_deref(), Some(&b"v"[..]));
         let gets = crate::support::calls(replica, "get").await - before;
         if gets == 1 { Ok(()) } else { Err(format!("{gets} GETs on the replica")) }
     })
     .await;
-    let _: () = replica.command(redis::cmd("CLIENT").arg("PAUSE").arg(800).arg("ALL")).await;
+    let _: () = replica.command(redis::cmd("CLIENT").arg("PAUSE").arg(2_500).arg("ALL")).await;
     let start = tokio::time::Instant::now();
     let reads = join_all((0..5).map(|_| backend.get(b"k"))).await;
     let took = start.elapsed();
     assert!(reads.into_iter().all(|read| read.unwrap().as_deref() == Some(b"v")));
-    println!("5 reads while the replica pauses for 800 ms: {took:?}");
+    println!("5 reads while the replica pauses for 2.5 s: {took:?}");
     assert!(backend.stats().await.resilience.hedges_won >= 5, "{:?}", backend.stats().await.resilience);
 }
 
@@ -132,7 +132,7 @@ async fn locks_follow_the_master() {
     let backend = backend(on(&group)).await;
     drop(backend.acquire_lock("job", ms(2_000)).await.unwrap());
     group.failover().await;
-    eventually("a lock is granted by the new master", ms(20_000), async || {
+    eventually("a lock is granted by the new master", ms(30_000), async || {
         let guard = backend.try_acquire_lock("job", ms(2_000)).await.map_err(|error| error.to_string())?;
         guard.map(drop).ok_or_else(|| "held".to_owned())
     })

@@ -25,7 +25,7 @@ async fn health_is_checked_in_the_interval() {
     rare.get(b"k").await.unwrap();
     let before = calls(&server, "role").await;
     let often = backend(on(&server).health_interval(ms(20))).await;
-    eventually("health is asked for again and again", ms(10_000), async || {
+    eventually("health is asked for again and again", ms(30_000), async || {
         let asked = calls(&server, "role").await - before;
         if asked >= 20 { Ok(()) } else { Err(format!("{asked} times")) }
     })

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use integration_tests::Server;
 use integration_tests::proxy::Proxy;
+use integration_tests::{Server, eventually};
 use state_redis::{RedisBackend, RedisConfig, RedisConfigBuilder};
-
-/// What a loaded machine may add to a deadline.
-pub(crate) const MARGIN: Duration = Duration::from_secs(1);
 
 pub(crate) const fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -21,6 +18,11 @@ pub(crate) fn on(server: &Server) -> RedisConfigBuilder {
 /// A builder for a backend behind `proxy`, without repeats.
 pub(crate) fn behind(proxy: &Proxy) -> RedisConfigBuilder {
     RedisConfig::builder().url(proxy.url()).retry_config(1, ms(1), ms(1), 0.0)
+}
+
+/// The same on a connection that is not given up while its server is silent.
+pub(crate) fn unstalled(proxy: &Proxy) -> RedisConfigBuilder {
+    behind(proxy).connection(|connection| connection.with_stall_timeout(ms(60_000)))
 }
 
 /// A backend with these settings.
@@ -38,6 +40,15 @@ pub(crate) async fn calls(server: &Server, command: &str) -> u64 {
     let stats = server.info(&format!("cmdstat_{command}")).await.expect("INFO").unwrap_or_default();
     let calls = stats.strip_prefix("calls=").and_then(|rest| rest.split(',').next());
     calls.map_or(0, |calls| calls.parse().expect("a number"))
+}
+
+/// Waits until the server has run `command` so many times: what was sent last may be on its way.
+pub(crate) async fn ran(server: &Server, command: &str, times: u64) {
+    eventually("all of them were run", ms(30_000), async || match calls(server, command).await {
+        seen if seen == times => Ok(()),
+        seen => Err(format!("{seen} of {times} {command}")),
+    })
+    .await;
 }
 
 /// Bytes that no algorithm makes smaller, the same each time.

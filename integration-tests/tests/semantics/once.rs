@@ -66,14 +66,14 @@ async fn counts_once(backend: &RedisBackend) {
 #[tokio::test]
 async fn an_id_is_forgotten_after_its_window() {
     let server = Server::start().await;
-    let backend = backend(on(server.url()).command_timeout(Duration::from_millis(500))).await;
-    let window = Duration::from_millis(1_500);
+    let backend = backend(on(server.url())).await;
+    let window = Duration::from_secs(5);
     assert_eq!(backend.increment_once(b"n", 1, b"id", window).await.expect("a result").result, 1);
     let record =
         keys_on(&server).await.into_iter().find(|key| key.starts_with("state:o|")).expect("a record");
     let left: i64 = server.command(redis::cmd("PTTL").arg(&record)).await;
-    assert!((1..=1_500).contains(&left), "{left} ms");
-    integration_tests::eventually("the record is gone", Duration::from_secs(5), async || {
+    assert!((1..=5_000).contains(&left), "{left} ms");
+    integration_tests::eventually("the record is gone", Duration::from_secs(30), async || {
         let found: u64 = server.command(redis::cmd("EXISTS").arg(&record)).await;
         if found == 0 { Ok(()) } else { Err("still there".to_owned()) }
     })

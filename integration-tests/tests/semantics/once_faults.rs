@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use integration_tests::proxy::{Proxy, Strike};
-use integration_tests::{Cluster, SentinelGroup, Server, ServerConfig, eventually, slot_of};
+use integration_tests::{Cluster, SentinelGroup, Server, ServerConfig, eventually, long, slot_of};
 use redis_conn::Endpoint;
 use state_redis::{CasOutcome, HealthStatus, RedisBackend, Ttl};
 
-use crate::support::{WINDOW, backend, long, on, patient};
+use crate::support::{WINDOW, backend, on, patient};
 
 const TASKS: u64 = 10;
 const OPERATIONS: u64 = 1_000;
@@ -168,7 +168,7 @@ async fn a_lost_reply_does_not_turn_a_put_or_a_swap_into_a_miss() {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
     let backend = backend(patient(on(proxy.url())).health_interval(Duration::from_secs(600))).await;
-    eventually("the only health check is over", Duration::from_secs(5), async || {
+    eventually("the only health check is over", Duration::from_secs(30), async || {
         let health = backend.health();
         if health.status == HealthStatus::Healthy { Ok(()) } else { Err(health.to_string()) }
     })
@@ -176,17 +176,17 @@ async fn a_lost_reply_does_not_turn_a_put_or_a_swap_into_a_miss() {
     // The script is known from now on: the next reply is that of its run.
     let _ = backend.put_if_absent_once(b"warm", b"", Ttl::Default, b"0", WINDOW).await.expect("a result");
     let _ = backend.compare_and_swap_once(b"warm", None, None, b"1", WINDOW).await.expect("a result");
-    proxy.strike(Strike::SwallowReply);
+    proxy.strike_at("EVALSHA", Strike::SwallowReply);
     let put = backend.put_if_absent_once(b"event", b"v", Ttl::Default, b"1", WINDOW).await.expect("a result");
     assert_eq!((put.result, put.is_repeat), (true, true));
-    proxy.strike(Strike::SwallowReply);
+    proxy.strike_at("EVALSHA", Strike::SwallowReply);
     let swap = backend
         .compare_and_swap_once(b"event", Some(b"v"), Some(b"w"), b"2", WINDOW)
         .await
         .expect("a result");
     assert_eq!((swap.result, swap.is_repeat), (CasOutcome::Swapped, true));
     // Without an id the same loss is the caller's riddle.
-    proxy.strike(Strike::SwallowReply);
+    proxy.strike_at("EVALSHA", Strike::SwallowReply);
     let error = backend.compare_and_swap(b"event", Some(b"w"), Some(b"x")).await.expect_err("an error");
     assert!(error.is_ambiguous(), "{error:?}");
 }

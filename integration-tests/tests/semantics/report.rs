@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{THREADS, backend, on};
 
-const WITHIN: Duration = Duration::from_secs(20);
+const WITHIN: Duration = Duration::from_secs(30);
 
 async fn becomes(backend: &RedisBackend, status: HealthStatus) -> BackendHealth {
     eventually("the health changes", WITHIN, async || {
@@ -124,7 +124,7 @@ async fn servers_of_locks_are_a_layer_once_locks_are_used() {
     let backend = backend(builder.health_interval(Duration::from_millis(200))).await;
     assert!(becomes(&backend, HealthStatus::Healthy).await.locks.is_empty());
     backend.locks().await.expect("a result").bootstrap().await.expect("a result");
-    let guard = backend.acquire_lock("job", Duration::from_secs(5)).await.expect("a result");
+    let guard = backend.acquire_lock("job", Duration::from_secs(30)).await.expect("a result");
     assert_eq!(becomes(&backend, HealthStatus::Healthy).await.locks.len(), 3);
     nodes[1].kill();
     let health = eventually("the lost node is named", WITHIN, async || {

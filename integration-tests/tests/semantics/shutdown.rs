@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use crate::support::{THREADS, backend, on};
 
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// What a backend may leave behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ fn publishing_threads() -> usize {
 fn named(url: impl Into<String>) -> RedisConfigBuilder {
     on(url)
         .enable_metrics(true)
-        .pool_config(0, 4, Duration::from_secs(1))
+        .pool_config(0, 4, WITHIN)
         .connection(|connection| connection.with_client_name(NAME.to_owned()))
 }
 
@@ -61,10 +61,10 @@ fn named(url: impl Into<String>) -> RedisConfigBuilder {
 async fn use_everything(backend: &RedisBackend, has_pool: bool) {
     backend.put(b"k", b"v").await.expect("a result");
     assert_eq!(backend.count().await.expect("a result"), 1);
-    let guard = backend.acquire_lock("job", Duration::from_secs(5)).await.expect("a result");
-    assert!(backend.try_acquire_lock("job", Duration::from_secs(5)).await.expect("a result").is_none());
+    let guard = backend.acquire_lock("job", Duration::from_secs(30)).await.expect("a result");
+    assert!(backend.try_acquire_lock("job", Duration::from_secs(30)).await.expect("a result").is_none());
     drop(guard);
-    let held = backend.acquire_lock("other", Duration::from_secs(5)).await.expect("a result");
+    let held = backend.acquire_lock("other", Duration::from_secs(30)).await.expect("a result");
     held.release().await;
     if has_pool {
         drop(backend.dedicated().await.expect("a result"));

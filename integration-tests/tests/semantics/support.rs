@@ -37,8 +37,3 @@ pub(crate) async fn keys_on(server: &Server) -> Vec<String> {
     keys.sort();
     keys
 }
-
-/// Whether the long forms of experiments were asked for (`cargo xtask test --long`).
-pub(crate) fn long() -> bool {
-    std::env::var_os("STATE_REDIS_LONG").is_some_and(|value| value == "1")
-}
