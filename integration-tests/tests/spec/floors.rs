@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use integration_tests::Server;
+use integration_tests::{Server, long};
 use state_redis::{RedisBackend, RedisConfig, StateResult};
 
-use crate::support::{backend, borrowed, long, pairs};
+use crate::support::{backend, borrowed, pairs};
 
 const ROUNDS: usize = 5;
 
@@ -26,11 +26,11 @@ async fn a_batch_of_a_thousand_outruns_a_thousand_calls() -> StateResult<()> {
     for (name, single, batch) in [("put", puts, batch_put), ("get", gets, batch_get)] {
         let ratio = single.as_secs_f64() / batch.as_secs_f64();
         println!("{name}: 1,000 calls {single:?}, a batch of 1,000 {batch:?}: {ratio:.1} times as fast");
-        // The original's floors, with room for a machine under load.
-        assert!(single < Duration::from_secs(2), "{name}: {single:?}");
-        assert!(batch < Duration::from_millis(100), "{name}: {batch:?}");
+        // A busy machine slows both down.
         assert!(ratio > 2.0, "{name}: {ratio}");
         if long() {
+            // The original's floors, and then what is reached here.
+            assert!(single < Duration::from_secs(2), "{name}: {single:?}");
             assert!(batch < Duration::from_millis(20), "{name}: {batch:?}");
             assert!(ratio >= 20.0 || cfg!(debug_assertions), "{name}: {ratio}");
         }

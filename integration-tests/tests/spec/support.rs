@@ -16,8 +16,3 @@ pub(crate) fn pairs(count: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
 pub(crate) fn borrowed(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(&[u8], &[u8])> {
     pairs.iter().map(|(key, value)| (key.as_slice(), value.as_slice())).collect()
 }
-
-/// Whether figures are to be asserted and not only printed (`cargo xtask test --long`).
-pub(crate) fn long() -> bool {
-    std::env::var_os("STATE_REDIS_LONG").is_some_and(|value| value == "1")
-}
