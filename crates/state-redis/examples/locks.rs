@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use state_redis::redlock::{self, LockOptions};
+use state_redis::redlock::{self, LockConfig, LockOptions};
 use state_redis::{RedisBackend, RedisConfig};
 
 const TTL: Duration = Duration::from_secs(10);
@@ -18,8 +18,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://localhost:6379".to_owned());
     let nodes = std::env::var("REDLOCK_URLS").unwrap_or_default();
     let nodes = nodes.split(',').filter(|url| !url.is_empty());
-    let config = RedisConfig::builder().url(url).redlock_nodes(nodes).key_prefix("example:locks:").build()?;
-    let state = RedisBackend::new(config).await?;
+    // Servers that share one busy machine may need longer than the 50 ms that each of a quorum has by default.
+    let locks = LockConfig::default().with_node_timeout(Duration::from_secs(1));
+    let config =
+        RedisConfig::builder().url(url).redlock_nodes(nodes).locks(locks).key_prefix("example:locks:");
+    let state = RedisBackend::new(config.build()?).await?;
 
     if std::env::args().nth(1).as_deref() == Some("bootstrap") {
         // Otherwise servers that do not know of any lock wait for the longest time to live: one may have been granted
@@ -54,13 +57,13 @@ async fn exclusive(state: &RedisBackend) -> Result<(), Box<dyn Error>> {
 async fn under_a_lock(state: &RedisBackend) -> Result<(), Box<dyn Error>> {
     let locks = state.locks().await?;
     let sum = locks
-        .with_lock("sum", Duration::from_millis(500), |lease| async move {
+        .with_lock("sum", Duration::from_secs(2), |lease| async move {
             // Longer than the lock's time to live: it is renewed.
-            tokio::time::sleep(Duration::from_millis(800)).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
             lease.check().map(|()| (1..=100).sum::<u32>())
         })
         .await??;
-    println!("work of 800 ms under a lock of 500 ms, renewed: {sum}");
+    println!("work of 3 s under a lock of 2 s, renewed: {sum}");
     Ok(())
 }
 
