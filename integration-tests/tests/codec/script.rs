@@ -31,10 +31,13 @@ impl Server {
 
     async fn connect(&self) -> MultiplexedConnection {
         let url = format!("redis+unix://{}", self.folder.path().join("redis.sock").display());
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        // The client gives a server half a second, which a busy machine may not.
+        let patience =
+            redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
         loop {
             let client = redis::Client::open(url.as_str()).unwrap();
-            match client.get_multiplexed_async_connection().await {
+            match client.get_multiplexed_async_connection_with_config(&patience).await {
                 Ok(connection) => return connection,
                 Err(error) => assert!(Instant::now() < deadline, "the server does not answer: {error}"),
             }

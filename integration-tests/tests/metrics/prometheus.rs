@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use integration_tests::Port;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,6 +20,7 @@ pub(crate) struct Prometheus {
     child: Child,
     address: SocketAddr,
     folder: TempDir,
+    _port: Port,
 }
 
 /// Whether there is a Prometheus to start.
@@ -38,8 +40,8 @@ impl Prometheus {
             rules.canonicalize().unwrap().display()
         );
         fs::write(folder.path().join("prometheus.yml"), configuration).unwrap();
-        // Another process may take the port between the two lines; Prometheus then exits, and this says so.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let port = Port::reserve();
+        let address = SocketAddr::from(([127, 0, 0, 1], port.number()));
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let child = Command::new("prometheus")
             .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
@@ -50,7 +52,7 @@ impl Prometheus {
             .stderr(log)
             .spawn()
             .expect("`prometheus` starts (Debian: apt-get install prometheus)");
-        let mut prometheus = Self { child, address, folder };
+        let mut prometheus = Self { child, address, folder, _port: port };
         prometheus.wait_until_ready();
         prometheus
     }

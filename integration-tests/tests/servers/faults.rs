@@ -5,12 +5,15 @@ use std::time::Duration;
 use integration_tests::{Server, ServerConfig, eventually};
 use redis::{AsyncTypedCommands, cmd};
 
+use crate::patient;
+
 #[tokio::test]
 async fn a_started_server_answers_on_its_url_and_its_unix_socket() {
     let server = ServerConfig::default().with_password("p@ss word").start().await;
     for url in [server.url(), server.unix_url()] {
         let client = redis::Client::open(url.as_str()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let connection = client.get_multiplexed_async_connection_with_config(&patient()).await;
+        let mut connection = connection.unwrap();
         assert_eq!(connection.ping().await.unwrap(), "PONG", "{url}");
     }
 }
@@ -71,7 +74,7 @@ async fn an_orderly_end_is_noticed() {
 async fn a_server_that_ends_by_itself_is_noticed() {
     let server = Server::start().await;
     let _: redis::RedisResult<()> = server.try_command(cmd("SHUTDOWN").arg("NOSAVE")).await;
-    eventually("the server is gone", Duration::from_secs(10), async || match server.pid() {
+    eventually("the server is gone", Duration::from_secs(30), async || match server.pid() {
         None => Ok(()),
         Some(pid) => Err(format!("process {pid}")),
     })

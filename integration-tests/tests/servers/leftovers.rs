@@ -93,7 +93,7 @@ impl Holder {
     }
 
     async fn nothing_stays(&self) {
-        eventually("nothing is left", Duration::from_secs(20), async || match self.leftovers() {
+        eventually("nothing is left", Duration::from_secs(30), async || match self.leftovers() {
             none if none.is_empty() => Ok(()),
             some => Err(format!("{some:?}")),
         })

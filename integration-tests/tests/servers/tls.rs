@@ -5,6 +5,8 @@ use std::fs;
 use integration_tests::{Certificates, Identity, Server, ServerConfig};
 use redis::{AsyncTypedCommands, Client, ClientTlsConfig, ErrorKind, RedisResult, TlsCertificates};
 
+use crate::patient;
+
 #[tokio::test]
 async fn a_client_with_a_certificate_is_served() {
     let certificates = Certificates::generate();
@@ -55,11 +57,11 @@ async fn acl_users_may_do_what_their_line_says() {
         .start()
         .await;
     let client = Client::open(format!("redis://app:secret@{}/", server.address())).unwrap();
-    let mut app = client.get_multiplexed_async_connection().await.unwrap();
+    let mut app = client.get_multiplexed_async_connection_with_config(&patient()).await.unwrap();
     app.set("app:k", "v").await.unwrap();
     assert_eq!(app.set("other", "v").await.unwrap_err().code(), Some("NOPERM"));
-    let anonymous = Client::open(server.url()).unwrap().get_multiplexed_async_connection().await;
-    match anonymous {
+    let anonymous = Client::open(server.url()).unwrap();
+    match anonymous.get_multiplexed_async_connection_with_config(&patient()).await {
         Ok(mut connection) => assert_eq!(connection.ping().await.unwrap_err().code(), Some("NOAUTH")),
         Err(error) => assert_eq!(error.kind(), ErrorKind::AuthenticationFailed),
     }
@@ -73,5 +75,5 @@ async fn ping(server: &Server, certificates: &Certificates, client: Option<Ident
     });
     let root_cert = Some(read(certificates.ca()));
     let client = Client::build_with_tls(server.url(), TlsCertificates { client_tls, root_cert })?;
-    client.get_multiplexed_async_connection().await?.ping().await
+    client.get_multiplexed_async_connection_with_config(&patient()).await?.ping().await
 }
