@@ -60,6 +60,16 @@ async fn a_frozen_master_is_replaced_and_a_frozen_sentinel_is_not_asked() {
     group.wait_settled().await;
 }
 
+/// The sentinels ask once a second, and take a stray replica back some seconds later: until then their word is not enough.
+#[tokio::test]
+async fn a_group_has_not_settled_while_a_replica_goes_its_own_way() {
+    let group = SentinelConfig::default().with_replicas(1).start().await;
+    let stray = group.replicas().await[0];
+    stray.command::<()>(cmd("REPLICAOF").arg("NO").arg("ONE")).await;
+    group.wait_settled().await;
+    assert_eq!(group.replicas().await[0].info("master_link_status").await.unwrap().as_deref(), Some("up"));
+}
+
 #[tokio::test]
 async fn a_sentinel_group_with_passwords_fails_over_by_hand() {
     let group = SentinelConfig::default()
