@@ -1,58 +1,11 @@
 //! The compare-and-swap script of docs/envelope.md, run by a real server on the golden files.
 
-use std::{
-    fs,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::fs;
 
+use integration_tests::Server;
 use redis::{Value, aio::MultiplexedConnection};
-use tokio::time::{Instant, sleep};
 
 use crate::{golden, root};
-
-/// A server on a Unix socket in a folder of its own, ended with the value.
-struct Server {
-    process: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let process = Command::new("redis-server")
-            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket", "redis.sock"])
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server has to be installed");
-        Self { process, folder }
-    }
-
-    async fn connect(&self) -> MultiplexedConnection {
-        let url = format!("redis+unix://{}", self.folder.path().join("redis.sock").display());
-        let deadline = Instant::now() + Duration::from_secs(30);
-        // The client gives a server half a second, which a busy machine may not.
-        let patience =
-            redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(30)));
-        loop {
-            let client = redis::Client::open(url.as_str()).unwrap();
-            match client.get_multiplexed_async_connection_with_config(&patience).await {
-                Ok(connection) => return connection,
-                Err(error) => assert!(Instant::now() < deadline, "the server does not answer: {error}"),
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself, which leaves nothing to do.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// The function `holds` as the specification prints it, applied to the value under a key.
 fn script() -> String {
@@ -88,8 +41,8 @@ fn file(name: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_script_compares_values_whatever_algorithm_wrote_them() {
-    let server = Server::start();
-    let connection = &mut server.connect().await;
+    let server = Server::start().await;
+    let connection = &mut server.connect().await.unwrap();
     // Length and checksum of each value, taken from an envelope that another algorithm wrote.
     for (value, print_of, stored_as) in [
         ("text", "v1-lz4-text.bin", ["v1-raw-text.bin", "v1-snappy-text.bin", "v1-zstd-text.bin"]),
@@ -112,8 +65,8 @@ async fn the_script_compares_values_whatever_algorithm_wrote_them() {
 
 #[tokio::test]
 async fn the_script_tells_encrypted_and_damaged_values_apart() {
-    let server = Server::start();
-    let connection = &mut server.connect().await;
+    let server = Server::start().await;
+    let connection = &mut server.connect().await.unwrap();
     let value = file("value-text.bin");
     let envelope = file("v1-lz4-text.bin");
     let print = envelope[8..28].to_vec();
