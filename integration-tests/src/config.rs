@@ -132,7 +132,9 @@ impl ServerConfig {
         let mut options = vec![
             ("save", "\"\"".to_owned()),
             ("appendonly", "yes".to_owned()),
-            ("appendfsync", "always".to_owned()),
+            // What is appended outlives the process. A sync would guard against a crash of the machine, and let a busy
+            // disk keep the server from answering for seconds.
+            ("appendfsync", "no".to_owned()),
             ("repl-diskless-sync-delay", "0".to_owned()),
             // Outside of the data folder: a node that restarts without its data is still the same node.
             ("cluster-config-file", path("nodes.conf")),
