@@ -59,7 +59,8 @@ pub(crate) fn trouble(error: &ServerError) -> Option<Trouble> {
     }
 }
 
-fn lost(sent: SendState) -> Error {
+/// The connection ended before the answer.
+pub(crate) fn lost(sent: SendState) -> Error {
     match sent {
         SendState::NotSent => {
             Error::not_sent(ErrorKind::Unavailable, "the connection broke before anything was sent")

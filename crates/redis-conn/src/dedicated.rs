@@ -99,7 +99,7 @@ impl Session {
 
     async fn exchange<R: Request>(&mut self, request: R, deadline: Instant) -> Result<R::Reply> {
         self.is_owed = true;
-        let exchange = exchange(&mut self.dialed.mux, &self.dialed.traffic, &request, deadline).await;
+        let exchange = exchange(&self.dialed.mux, &request, deadline).await;
         self.is_owed = !exchange.is_settled;
         exchange.result
     }

@@ -6,8 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::select_ok;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, RedisConnectionInfo};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -19,15 +17,11 @@ use crate::credentials::{Credentials, CredentialsProvider, FixedCredentials};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handshake::{Purpose, ServerInfo, handshake};
-use crate::stream::{BoxStream, Traffic, Watched};
+use crate::mux::Mux;
+use crate::pump::Pump;
+use crate::stream::{BoxStream, Traffic};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsConnector, explain};
-
-/// Room in the driver's channel beyond the in-flight budget: batches and our own probes.
-const OWN_REQUESTS: usize = 256;
-
-/// Bytes that the driver gathers before it insists on writing: what hundreds of small requests need.
-const WRITE_BUFFER: usize = 64 * 1024;
 
 /// Opens connections as the configuration says.
 pub(crate) struct Dialer {
@@ -40,7 +34,7 @@ pub(crate) struct Dialer {
 
 /// A connection whose handshake succeeded.
 pub(crate) struct Dialed {
-    pub(crate) mux: MultiplexedConnection,
+    pub(crate) mux: Mux,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) server: ServerInfo,
     pub(crate) driver: Driver,
@@ -128,20 +122,9 @@ impl Dialer {
 
     async fn start(&self, stream: BoxStream, credentials: Option<&Credentials>) -> Result<Dialed> {
         let traffic = Arc::new(Traffic::default());
-        // The handshake is ours, so redis-rs is told to do none.
-        let silent = RedisConnectionInfo::default().set_skip_set_lib_name();
-        let settings = AsyncConnectionConfig::new()
-            .set_response_timeout(None)
-            .set_connection_timeout(None)
-            .set_write_backpressure_boundary(WRITE_BUFFER)
-            .set_pipeline_buffer_size(self.config.max_in_flight + OWN_REQUESTS);
-        let watched = Watched::new(stream, Arc::clone(&traffic));
-        let (mux, driver) =
-            MultiplexedConnection::new_with_config(&silent, watched, settings).await.map_err(|error| {
-                Error::not_sent(ErrorKind::Unavailable, "the connection broke in the handshake")
-                    .with_source(error)
-            })?;
-        let driver = Driver { task: tokio::spawn(driver), traffic: Arc::clone(&traffic) };
+        let mux = Mux::new(Arc::clone(&traffic));
+        let pump = Pump::new(stream, mux.clone());
+        let driver = Driver { task: tokio::spawn(pump), traffic: Arc::clone(&traffic) };
         let server = handshake(&mux, &self.config, credentials, self.purpose).await?;
         Ok(Dialed { mux, traffic, server, driver })
     }

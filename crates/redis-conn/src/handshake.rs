@@ -3,13 +3,14 @@
 //! It is ours and not redis-rs's because that one folds every authentication error into one kind, drops the
 //! server's `max number of clients reached`, and has no fallback from RESP3 to RESP2.
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
 
-use crate::classify::{SendState, classify, server_error};
+use crate::classify::server_error;
 use crate::config::{Config, Protocol};
 use crate::credentials::Credentials;
 use crate::error::{Class, Error, ErrorKind, Result};
+use crate::mux::Mux;
+use crate::request::Piped;
 
 /// What a server says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,15 +41,14 @@ pub(crate) enum Purpose {
 
 /// Runs the handshake on a fresh connection. The caller bounds its time.
 pub(crate) async fn handshake(
-    connection: &MultiplexedConnection,
+    connection: &Mux,
     config: &Config,
     credentials: Option<&Credentials>,
     purpose: Purpose,
 ) -> Result<ServerInfo> {
     let info = greet(connection, config, credentials).await?;
     if purpose == Purpose::ClusterReplica {
-        let reply = connection.clone().send_packed_command(&redis::cmd("READONLY")).await;
-        if let Value::ServerError(error) = reply.map_err(unsent)? {
+        if let Value::ServerError(error) = connection.ask(&redis::cmd("READONLY")).await? {
             return Err(server_error(&error));
         }
     }
@@ -56,7 +56,7 @@ pub(crate) async fn handshake(
 }
 
 async fn greet(
-    connection: &MultiplexedConnection,
+    connection: &Mux,
     config: &Config,
     credentials: Option<&Credentials>,
 ) -> Result<ServerInfo> {
@@ -72,17 +72,15 @@ async fn greet(
 
 /// Sends the first command and, without waiting for its answer, all the others.
 async fn introduce(
-    connection: &MultiplexedConnection,
+    connection: &Mux,
     config: &Config,
     first: Cmd,
     resp3: bool,
 ) -> Result<ServerInfo> {
     let rest = settings(config, resp3);
-    let (mut a, mut b) = (connection.clone(), connection.clone());
-    let (first, rest) =
-        tokio::join!(a.send_packed_command(&first), b.send_packed_commands(&rest, 0, rest.len()));
-    check_first(first.map_err(unsent)?)?;
-    let mut rest = rest.map_err(unsent)?;
+    let (first, rest) = tokio::join!(connection.ask(&first), connection.ask(Piped::new(&rest)));
+    check_first(first?)?;
+    let mut rest = rest?;
     let role = rest.pop().as_ref().and_then(parse_role);
     if config.db != 0 {
         check_select(&rest[0])?;
@@ -177,9 +175,4 @@ pub(crate) fn parse_role(reply: &Value) -> Option<Role> {
         b"sentinel" => Some(Role::Sentinel),
         _ => None,
     }
-}
-
-/// A handshake sends nothing of the caller's.
-fn unsent(error: redis::RedisError) -> Error {
-    classify(error, SendState::NotSent)
 }

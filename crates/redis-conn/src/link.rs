@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use redis::ServerError;
-use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -17,6 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
 use crate::handshake::ServerInfo;
+use crate::mux::Mux;
 use crate::observe::Permit;
 use crate::request::{Request, exchange};
 use crate::setup::Setup;
@@ -24,7 +24,7 @@ use crate::stream::Traffic;
 
 /// An established connection and what is still owed to it.
 pub(crate) struct Live {
-    pub(crate) mux: MultiplexedConnection,
+    pub(crate) mux: Mux,
     pub(crate) epoch: u64,
     pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) traffic: Arc<Traffic>,
@@ -241,9 +241,8 @@ impl Link {
         deadline: Instant,
         mut share: Share<'_>,
     ) -> Result<R::Reply> {
-        let mut mux = live.mux.clone();
         let live = share.live.insert(live);
-        let exchange = exchange(&mut mux, &live.traffic, request, deadline).await;
+        let exchange = exchange(&live.mux, request, deadline).await;
         if let Ok(reply) = &exchange.result {
             self.inspect(live.epoch, R::errors(reply));
         }

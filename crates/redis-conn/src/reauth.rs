@@ -8,7 +8,7 @@ use redis::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::classify::{SendState, classify, server_error};
+use crate::classify::server_error;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::handshake::auth;
@@ -91,12 +91,11 @@ pub(crate) async fn follow_rotations(setup: &Setup, live: &Live) -> Infallible {
 
 async fn reauthenticate(setup: &Setup, live: &Live) -> Result<()> {
     let Some(credentials) = setup.dialer.ask_credentials().await? else { return Ok(()) };
-    let mut mux = live.mux.clone();
     let command = auth(&credentials);
-    let reply = timeout(setup.config.command_timeout, mux.send_packed_command(&command))
+    let reply = timeout(setup.config.command_timeout, live.mux.ask(&command))
         .await
         .map_err(|_| Error::not_sent(ErrorKind::Timeout, "authenticating anew"))?;
-    match reply.map_err(|error| classify(error, SendState::NotSent))? {
+    match reply? {
         Value::ServerError(error) => Err(server_error(&error)),
         _ => Ok(()),
     }

@@ -1,12 +1,12 @@
 //! What can be sent, and the exchange of one request for its answer.
 
-use redis::aio::MultiplexedConnection;
-use redis::{Cmd, Pipeline, RedisResult, ServerError, Value};
+use redis::{Cmd, Pipeline, ServerError, Value};
 use tokio::time::{Instant, timeout_at};
 
-use crate::classify::{SendState, classify};
+use crate::classify::server_error;
 use crate::error::{Class, Error, ErrorKind, Result};
-use crate::stream::Traffic;
+use crate::mux::{Expected, Mux};
+use crate::reply;
 
 /// Something to send, and how to look for server errors in its answer.
 pub(crate) trait Request: Send {
@@ -15,7 +15,19 @@ pub(crate) trait Request: Send {
     /// Bytes of its arguments.
     fn bytes(&self) -> usize;
 
-    fn send(&self, mux: &mut MultiplexedConnection) -> impl Future<Output = RedisResult<Self::Reply>> + Send;
+    /// Whether there is nothing in it that a server would answer.
+    fn is_empty(&self) -> bool;
+
+    /// Appends its bytes.
+    fn write_to(&self, out: &mut Vec<u8>);
+
+    fn expects(&self) -> Expected;
+
+    /// From the answer, which is as expected.
+    ///
+    /// # Errors
+    /// When the answer as a whole says that nothing was run.
+    fn reply(&self, answer: Value) -> Result<Self::Reply>;
 
     /// The error replies in the answer, nested ones left out.
     fn errors(reply: &Self::Reply) -> impl Iterator<Item = &ServerError>;
@@ -30,8 +42,7 @@ pub(crate) struct Exchange<T> {
 
 /// Sends a request and waits for its answer, at most until `deadline`; the only timer of an operation.
 pub(crate) async fn exchange<R: Request>(
-    mux: &mut MultiplexedConnection,
-    traffic: &Traffic,
+    mux: &Mux,
     request: &R,
     deadline: Instant,
 ) -> Exchange<R::Reply> {
@@ -39,17 +50,13 @@ pub(crate) async fn exchange<R: Request>(
         let error = Error::not_sent(ErrorKind::Timeout, "before sending; nothing was sent");
         return Exchange { result: Err(error), is_settled: true };
     }
-    let closed_before = traffic.is_closed();
-    let written_before = traffic.written();
-    match timeout_at(deadline, request.send(mux)).await {
-        Ok(answer) => {
-            // The driver reports an error only when it has stopped writing for good.
-            let unsent = || closed_before || traffic.written() == written_before;
-            let result = answer.map_err(|error| {
-                classify(error, if unsent() { SendState::NotSent } else { SendState::Unknown })
-            });
-            Exchange { result, is_settled: true }
-        }
+    if request.is_empty() {
+        let error = Error::new(ErrorKind::Unsupported, Class::NotSent, "an empty command");
+        return Exchange { result: Err(error), is_settled: true };
+    }
+    match timeout_at(deadline, mux.send(request)).await {
+        Ok(Ok(answer)) => Exchange { result: request.reply(answer), is_settled: true },
+        Ok(Err(lost)) => Exchange { result: Err(lost.into()), is_settled: true },
         Err(_) => {
             let late = "waiting for the answer; the command may have run";
             Exchange {
@@ -67,8 +74,20 @@ impl Request for &Cmd {
         self.args_iter().map(argument_bytes).sum()
     }
 
-    fn send(&self, mux: &mut MultiplexedConnection) -> impl Future<Output = RedisResult<Value>> + Send {
-        mux.send_packed_command(self)
+    fn is_empty(&self) -> bool {
+        self.args_iter().len() == 0
+    }
+
+    fn write_to(&self, out: &mut Vec<u8>) {
+        self.write_packed_command(out);
+    }
+
+    fn expects(&self) -> Expected {
+        Expected::ONE
+    }
+
+    fn reply(&self, answer: Value) -> Result<Value> {
+        Ok(answer)
     }
 
     fn errors(reply: &Value) -> impl Iterator<Item = &ServerError> {
@@ -98,8 +117,36 @@ impl Request for Piped<'_> {
         self.pipeline.cmd_iter().flat_map(Cmd::args_iter).map(argument_bytes).sum()
     }
 
-    fn send(&self, mux: &mut MultiplexedConnection) -> impl Future<Output = RedisResult<Vec<Value>>> + Send {
-        mux.send_packed_commands(self.pipeline, self.offset, self.count)
+    fn is_empty(&self) -> bool {
+        self.pipeline.is_empty() || self.pipeline.cmd_iter().any(|command| command.args_iter().len() == 0)
+    }
+
+    fn write_to(&self, out: &mut Vec<u8>) {
+        if self.pipeline.is_transaction() {
+            out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+        }
+        self.pipeline.cmd_iter().for_each(|command| command.write_packed_command(out));
+        if self.pipeline.is_transaction() {
+            out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+        }
+    }
+
+    /// All replies there will be, whatever part of them is wanted.
+    fn expects(&self) -> Expected {
+        let all = self.pipeline.len() + if self.pipeline.is_transaction() { 2 } else { 0 };
+        let skip = self.offset.min(all - 1);
+        Expected { skip, keep: Some(all - skip) }
+    }
+
+    fn reply(&self, answer: Value) -> Result<Vec<Value>> {
+        let Value::Array(mut replies) = answer else { return Err(reply::unexpected()) };
+        replies.truncate(self.count);
+        match replies.last() {
+            Some(Value::ServerError(error)) if self.pipeline.is_transaction() && error.code() == "EXECABORT" => {
+                Err(server_error(error))
+            }
+            _ => Ok(replies),
+        }
     }
 
     fn errors(reply: &Vec<Value>) -> impl Iterator<Item = &ServerError> {

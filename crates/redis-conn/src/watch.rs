@@ -3,13 +3,14 @@
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use redis::{RedisResult, Value};
+use redis::Value;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::budget::Charge;
 use crate::classify::Trouble;
 use crate::dial::Driver;
+use crate::error::Result;
 use crate::events::DownReason;
 use crate::handshake::Role;
 use crate::link::{Link, Live};
@@ -120,7 +121,7 @@ impl Stall {
     }
 }
 
-type PingFuture = Pin<Box<dyn Future<Output = RedisResult<Value>> + Send>>;
+type PingFuture = Pin<Box<dyn Future<Output = Result<Value>> + Send>>;
 
 /// A `PING` behind abandoned requests: its answer says that they have been answered, too.
 #[derive(Default)]
@@ -133,8 +134,8 @@ impl Probe {
 
     fn start(&mut self, live: &Live) {
         let owed = live.debts.owed();
-        let mut mux = live.mux.clone();
-        let ping = async move { mux.send_packed_command(&redis::cmd("PING")).await };
+        let mux = live.mux.clone();
+        let ping = async move { mux.ask(&redis::cmd("PING")).await };
         self.0 = Some((Box::pin(ping), owed));
     }
 

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, Pipeline, Value};
 
 use super::{Shared, Vote};
-use crate::classify::{SendState, classify, server_error};
+use crate::classify::server_error;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::mux::Mux;
+use crate::request::Piped;
 
 /// Questions beside the one for the address. A sentinel whose ACL forbids one is not asked it again on the same
 /// connection, so that its ACL log is not filled.
@@ -46,14 +47,9 @@ impl Survey {
     }
 
     /// Asks. The caller bounds the time.
-    pub(super) async fn ask(&mut self, shared: &Shared, mux: &MultiplexedConnection) -> Result<Answer> {
-        let mut mux = mux.clone();
+    pub(super) async fn ask(&mut self, shared: &Shared, mux: &Mux) -> Result<Answer> {
         let questions = self.questions(&shared.service);
-        let mut replies = mux
-            .send_packed_commands(&questions, 0, 1 + self.extras.len())
-            .await
-            .map_err(|error| classify(error, SendState::NotSent))?
-            .into_iter();
+        let mut replies = mux.ask(Piped::new(&questions)).await?.into_iter();
         let master = address(replies.next().unwrap_or(Value::Nil))?.map(|master| shared.reachable(master));
         let mut answer =
             Answer { vote: master.map(|master| Vote { master, epoch: None }), ..Answer::default() };

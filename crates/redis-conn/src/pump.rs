@@ -1,0 +1,200 @@
+//! The task that owns a connection's stream: writes what waits, reads what comes, and says when it is over.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use redis::Value;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::mux::{Cause, Mux, Waiting};
+use crate::resp::{Decoder, Malformed};
+use crate::stream::BoxStream;
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes read at a time.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// Moves the bytes between a [`Mux`] and its stream; completes when the connection is over.
+///
+/// A task that sends wakes the pump, which tokio then runs before the other tasks that are ready, so that each request
+/// would get a system call of its own. While several operations are in flight, a write therefore lets the tasks that
+/// are ready go first, once; what they send travels with it.
+pub(crate) struct Pump {
+    stream: BoxStream,
+    mux: Mux,
+    output: Output,
+    input: Box<[u8]>,
+    decoder: Decoder,
+    replies: Replies,
+}
+
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    written: usize,
+    is_put_off: bool,
+    is_flushed: bool,
+}
+
+/// Who waits for what is read.
+#[derive(Default)]
+struct Replies {
+    expected: VecDeque<Waiting>,
+    was_asked: bool,
+    /// An error that came before anything was asked.
+    early: Option<Value>,
+}
+
+impl Pump {
+    pub(crate) fn new(stream: BoxStream, mux: Mux) -> Self {
+        Self {
+            stream,
+            mux,
+            output: Output::default(),
+            input: vec![0; READ_BUFFER].into(),
+            decoder: Decoder::default(),
+            replies: Replies::default(),
+        }
+    }
+
+    /// Reads what has come.
+    fn read(&mut self, context: &mut Context<'_>) -> Result<(), Cause> {
+        loop {
+            self.check()?;
+            let mut buffer = ReadBuf::new(&mut self.input);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(outcome) => outcome?,
+            }
+            let mut bytes = buffer.filled();
+            if bytes.is_empty() {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            self.mux.traffic().note_read(bytes.len());
+            while let Some(value) = self.decoder.decode(&mut bytes)? {
+                self.replies.take(value)?;
+            }
+        }
+    }
+
+    /// Writes what waits.
+    fn write(&mut self, context: &mut Context<'_>) -> Result<(), Cause> {
+        while self.has_output(context)? {
+            self.check()?;
+            let rest = &self.output.bytes[self.output.written..];
+            match Pin::new(&mut self.stream).poll_write(context, rest) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(outcome) => {
+                    let accepted = outcome?;
+                    if accepted == 0 {
+                        return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                    }
+                    self.mux.traffic().note_written(accepted);
+                    self.output.written += accepted;
+                    self.output.is_flushed = false;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is something to write now; if not, the task is woken when there is.
+    fn has_output(&mut self, context: &mut Context<'_>) -> Result<bool, Cause> {
+        let output = &mut self.output;
+        if output.written < output.bytes.len() {
+            return Ok(true);
+        }
+        if !output.is_flushed {
+            output.is_flushed = Pin::new(&mut self.stream).poll_flush(context)?.is_ready();
+        }
+        if !output.is_put_off && self.mux.has_waiting() && self.mux.traffic().is_crowded() {
+            output.is_put_off = true;
+            // A task that wakes itself goes to the end of the line.
+            context.waker().wake_by_ref();
+            return Ok(false);
+        }
+        output.is_put_off = false;
+        output.written = 0;
+        output.bytes.clear();
+        let has_more = self.mux.take(&mut output.bytes, &mut self.replies.expected, context);
+        self.replies.hand_out_early()?;
+        Ok(has_more)
+    }
+
+    fn check(&self) -> Result<(), Cause> {
+        if self.mux.traffic().is_severed() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "severed by the supervisor").into());
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, cause: &Cause) {
+        self.mux.traffic().close();
+        self.mux.end(cause, self.replies.early.take(), self.replies.expected.drain(..));
+    }
+}
+
+impl Future for Pump {
+    type Output = ();
+
+    /// Reads and writes whatever the other of the two can do: a peer may stop reading until it has been read from.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let pump = &mut *self;
+        match pump.read(context).and_then(|()| pump.write(context)) {
+            Ok(()) => Poll::Pending,
+            Err(cause) => {
+                pump.end(&cause);
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+/// Ended from outside, it tells those who wait, too.
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.end(&io::Error::from(io::ErrorKind::ConnectionAborted).into());
+    }
+}
+
+impl Replies {
+    fn take(&mut self, value: Value) -> Result<(), Cause> {
+        // Nobody subscribes on this connection; what is pushed all the same is for nobody.
+        if matches!(value, Value::Push { .. }) {
+            return Ok(());
+        }
+        match (self.expected.pop_front(), value) {
+            (Some(waiting), value) => {
+                if let Some(waiting) = waiting.reply(value) {
+                    self.expected.push_front(waiting);
+                }
+                Ok(())
+            }
+            // A server that has no place for us says so before it closes the connection.
+            (None, error @ Value::ServerError(_)) if !self.was_asked && self.early.is_none() => {
+                self.early = Some(error);
+                Ok(())
+            }
+            (None, _) => Err(Cause::Protocol),
+        }
+    }
+
+    /// The first to ask gets what was said before.
+    fn hand_out_early(&mut self) -> Result<(), Cause> {
+        if self.expected.is_empty() {
+            return Ok(());
+        }
+        self.was_asked = true;
+        self.early.take().map_or(Ok(()), |early| self.take(early))
+    }
+}
+
+impl From<Malformed> for Cause {
+    fn from(_: Malformed) -> Self {
+        Self::Protocol
+    }
+}
