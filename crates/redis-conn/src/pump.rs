@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use redis::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::mux::{Cause, Mux, Waiting};
 use crate::resp::{Decoder, Malformed};
@@ -30,6 +31,8 @@ pub(crate) struct Pump {
     input: Box<[u8]>,
     decoder: Decoder,
     replies: Replies,
+    /// One for all requests, made by the first that has a deadline.
+    alarm: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Default)]
@@ -58,6 +61,7 @@ impl Pump {
             input: vec![0; READ_BUFFER].into(),
             decoder: Decoder::default(),
             replies: Replies::default(),
+            alarm: None,
         }
     }
 
@@ -120,9 +124,23 @@ impl Pump {
         output.is_put_off = false;
         output.written = 0;
         output.bytes.clear();
-        let has_more = self.mux.take(&mut output.bytes, &mut self.replies.expected, context);
+        let has_more = self.mux.take(&mut output.bytes, &mut self.replies.expected);
         self.replies.hand_out_early()?;
         Ok(has_more)
+    }
+
+    /// Tells requests that they are late, when the time has come.
+    fn keep_deadlines(&mut self, context: &mut Context<'_>) {
+        while let Some(due) = self.mux.due() {
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if alarm.deadline() != due {
+                alarm.as_mut().reset(due);
+            }
+            if alarm.as_mut().poll(context).is_pending() {
+                return;
+            }
+            self.mux.expire(&mut self.replies.expected, Instant::now());
+        }
     }
 
     fn check(&self) -> Result<(), Cause> {
@@ -144,8 +162,12 @@ impl Future for Pump {
     /// Reads and writes whatever the other of the two can do: a peer may stop reading until it has been read from.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let pump = &mut *self;
+        pump.mux.register(context);
         match pump.read(context).and_then(|()| pump.write(context)) {
-            Ok(()) => Poll::Pending,
+            Ok(()) => {
+                pump.keep_deadlines(context);
+                Poll::Pending
+            }
             Err(cause) => {
                 pump.end(&cause);
                 Poll::Ready(())

@@ -1,7 +1,7 @@
 //! What can be sent, and the exchange of one request for its answer.
 
 use redis::{Cmd, Pipeline, ServerError, Value};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::classify::server_error;
 use crate::error::{Class, Error, ErrorKind, Result};
@@ -40,7 +40,7 @@ pub(crate) struct Exchange<T> {
     pub(crate) is_settled: bool,
 }
 
-/// Sends a request and waits for its answer, at most until `deadline`; the only timer of an operation.
+/// Sends a request and waits for its answer, at most until `deadline`.
 pub(crate) async fn exchange<R: Request>(
     mux: &Mux,
     request: &R,
@@ -54,16 +54,9 @@ pub(crate) async fn exchange<R: Request>(
         let error = Error::new(ErrorKind::Unsupported, Class::NotSent, "an empty command");
         return Exchange { result: Err(error), is_settled: true };
     }
-    match timeout_at(deadline, mux.send(request)).await {
-        Ok(Ok(answer)) => Exchange { result: request.reply(answer), is_settled: true },
-        Ok(Err(lost)) => Exchange { result: Err(lost.into()), is_settled: true },
-        Err(_) => {
-            let late = "waiting for the answer; the command may have run";
-            Exchange {
-                result: Err(Error::new(ErrorKind::Timeout, Class::Ambiguous, late)),
-                is_settled: false,
-            }
-        }
+    match mux.send(request, Some(deadline)).await {
+        Ok(answer) => Exchange { result: request.reply(answer), is_settled: true },
+        Err(lost) => Exchange { is_settled: !lost.is_owed(), result: Err(lost.into()) },
     }
 }
 

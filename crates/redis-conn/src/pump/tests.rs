@@ -42,9 +42,15 @@ async fn receive(server: &mut DuplexStream, expected: &[u8]) {
     assert_eq!(bytes, expected);
 }
 
+/// So that what is before it has been taken by the pump.
+async fn after<T>(milliseconds: u64, outcome: impl Future<Output = T>) -> T {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    outcome.await
+}
+
 /// How the exchange of a caller's request ends.
 async fn outcome<R: Request>(mux: &Mux, request: R) -> Result<R::Reply, Error> {
-    soon(mux.send(&request)).await.map_err(Error::from).and_then(|answer| request.reply(answer))
+    soon(mux.send(&request, None)).await.map_err(Error::from).and_then(|answer| request.reply(answer))
 }
 
 #[tokio::test]
@@ -169,13 +175,44 @@ async fn what_a_server_says_before_it_is_asked_answers_the_first_request() {
 async fn a_caller_that_has_gone_shifts_no_answer() {
     let (mux, mut server) = connection(1024);
     let (gone, other) = (ping(), ping());
-    assert!(mux.send(&&gone).now_or_never().is_none());
+    assert!(mux.send(&&gone, None).now_or_never().is_none());
     let serve = async {
         receive(&mut server, &PING.repeat(2)).await;
         server.write_all(b"+gone\r\n+other\r\n").await.expect("open");
     };
     let (answer, ()) = tokio::join!(outcome(&mux, &other), serve);
     assert_eq!(answer.expect("an answer"), Value::SimpleString("other".to_owned()));
+}
+
+/// What is late is told so: whether it may have run, and nothing else waits or is shifted by it.
+#[tokio::test(start_paused = true)]
+async fn deadlines_are_kept_whether_or_not_the_request_was_written() {
+    // Room for one request: the others wait to be written.
+    let (mux, mut server) = connection(PING.len());
+    let pings: Vec<Cmd> = (0..4).map(|_| ping()).collect();
+    let at = |seconds| Some(Instant::now() + Duration::from_secs(seconds));
+    let late = async |request: &Cmd, seconds| {
+        let lost = mux.send(&request, at(seconds)).await.expect_err("late");
+        (lost.is_owed(), Error::from(lost).class())
+    };
+    let serve = async {
+        // Until then the far end reads nothing. The second request is half written when it is late.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        receive(&mut server, PING).await;
+        receive(&mut server, PING).await;
+        server.write_all(b"+late\r\n+late\r\n").await.expect("open");
+        receive(&mut server, PING).await;
+        server.write_all(b"+answer\r\n").await.expect("open");
+    };
+    let second = after(1, late(&pings[1], 1));
+    let third = after(2, late(&pings[2], 2));
+    let last = &pings[3];
+    let fourth = after(2, mux.send(&last, at(10)));
+    let (first, second, third, fourth, ()) = tokio::join!(late(&pings[0], 2), second, third, fourth, serve);
+    assert_eq!(first, (true, Class::Ambiguous));
+    assert_eq!(second, (true, Class::Ambiguous));
+    assert_eq!(third, (false, Class::NotSent));
+    assert!(matches!(fourth, Ok(Value::SimpleString(answer)) if answer == "answer"));
 }
 
 /// Requests and replies larger than all buffers, both at once.
@@ -209,7 +246,7 @@ fn turns_until_written(in_flight: usize) -> usize {
     let mut turn = || assert!(Pin::new(&mut pump).poll(&mut Context::from_waker(&waker)).is_pending());
     turn();
     let request = &ping();
-    let mut answer = Box::pin(mux.send(&request));
+    let mut answer = Box::pin(mux.send(&request, None));
     assert!(answer.as_mut().now_or_never().is_none());
     let mut turns = 0;
     while mux.traffic().written() == 0 {
