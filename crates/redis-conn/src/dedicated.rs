@@ -12,7 +12,7 @@ use crate::dial::Dialed;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
-use crate::guard::alters_connection;
+use crate::guard::{alters_connection, refuse_subscribing};
 use crate::handshake::auth;
 use crate::pool::Pool;
 use crate::reauth::Rotations;
@@ -109,7 +109,7 @@ impl Session {
 /// [`Conn::dedicated`](crate::Conn::dedicated).
 ///
 /// It goes back to the pool on drop, and is closed instead when a use was cancelled or timed out, a `WATCH` or
-/// `MULTI` is open, or the connection was altered (`SELECT`, `CLIENT`, `SUBSCRIBE` ...).
+/// `MULTI` is open, or the connection was altered (`SELECT`, `CLIENT`, `RESET` ...).
 pub struct Dedicated {
     /// Both are taken by drop only.
     lent: Option<(Session, OwnedSemaphorePermit)>,
@@ -125,7 +125,8 @@ impl Dedicated {
     /// as it may block.
     ///
     /// # Errors
-    /// As [`Conn::run`](crate::Conn::run), and no command is refused.
+    /// As [`Conn::run`](crate::Conn::run); of the commands refused there, only those that subscribe (use
+    /// [`Conn::subscribe`](crate::Conn::subscribe)), `MONITOR` and `SYNC` are.
     pub async fn run(&mut self, command: &Cmd, deadline: Instant) -> Result<Value> {
         reply::value(self.send(command, deadline).await?)
     }
@@ -152,6 +153,7 @@ impl Dedicated {
     }
 
     async fn send(&mut self, command: &Cmd, deadline: Instant) -> Result<Value> {
+        refuse_subscribing(command)?;
         let setup = Arc::clone(&self.pool.link().setup);
         let session = self.session();
         session.renew(&setup, deadline).await;
@@ -163,6 +165,7 @@ impl Dedicated {
     }
 
     async fn send_pipeline(&mut self, pipeline: Piped<'_>, deadline: Instant) -> Result<Vec<Value>> {
+        pipeline.pipeline.cmd_iter().try_for_each(refuse_subscribing)?;
         let setup = Arc::clone(&self.pool.link().setup);
         let session = self.session();
         session.renew(&setup, deadline).await;

@@ -16,7 +16,24 @@ pub(crate) fn refuse_stateful(command: &Cmd) -> Result<()> {
     match name.first().map(u8::to_ascii_uppercase) {
         Some(
             b'A' | b'B' | b'C' | b'D' | b'E' | b'H' | b'M' | b'P' | b'Q' | b'R' | b'S' | b'U' | b'W' | b'X',
-        ) => judge(name, arguments),
+        ) => judge(command, name, arguments),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a command after which messages nobody asked for arrive among the replies. No connection but a
+/// subscription's can tell the two apart.
+///
+/// # Errors
+/// `Unsupported`, naming the way out.
+pub(crate) fn refuse_subscribing(command: &Cmd) -> Result<()> {
+    match command.args_iter().next() {
+        Some(Arg::Simple(name)) if is_one_of(name, SUBSCRIBING) => {
+            refuse("turns the connection into a subscriber: use subscribe()")
+        }
+        Some(Arg::Simple(name)) if is_one_of(name, STREAMING) => {
+            refuse("is answered without end, which no connection here is made for")
+        }
         _ => Ok(()),
     }
 }
@@ -25,20 +42,16 @@ pub(crate) fn refuse_stateful(command: &Cmd) -> Result<()> {
 pub(crate) fn alters_connection(command: &Cmd) -> bool {
     let mut arguments = command.args_iter();
     let Some(Arg::Simple(name)) = arguments.next() else { return false };
-    let subscribes = is_one_of(name, SUBSCRIBING);
-    let sub = arguments.next();
-    subscribes || is_one_of(name, STATEFUL) || is_client_setting(name, sub)
+    is_one_of(name, STATEFUL) || is_client_setting(name, arguments.next())
 }
 
-fn judge<'a>(name: &[u8], mut arguments: impl Iterator<Item = Arg<&'a [u8]>>) -> Result<()> {
+fn judge<'a>(command: &Cmd, name: &[u8], mut arguments: impl Iterator<Item = Arg<&'a [u8]>>) -> Result<()> {
+    refuse_subscribing(command)?;
     if is_one_of(name, BLOCKING) {
         return refuse("blocks its connection: use a dedicated one");
     }
     if is_one_of(name, &["XREAD", "XREADGROUP"]) && arguments.any(|argument| word(&argument, &["BLOCK"])) {
         return refuse("blocks its connection with BLOCK: use a dedicated one");
-    }
-    if is_one_of(name, SUBSCRIBING) {
-        return refuse("turns the connection into a subscriber: use subscribe()");
     }
     if is_one_of(name, STATEFUL) || is_client_setting(name, arguments.next()) {
         return refuse("changes the connection, which others share: use a dedicated one");
@@ -77,13 +90,11 @@ const STATEFUL: &[&str] = &[
     "DISCARD",
     "WATCH",
     "UNWATCH",
-    "MONITOR",
     "ASKING",
     "READONLY",
     "READWRITE",
-    "SYNC",
-    "PSYNC",
 ];
+const STREAMING: &[&str] = &["MONITOR", "SYNC", "PSYNC"];
 const SUBSCRIBING: &[&str] =
     &["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"];
 const CLIENT: &[&str] = &["REPLY", "TRACKING", "CACHING", "NO-EVICT", "NO-TOUCH", "SETNAME"];
@@ -123,6 +134,7 @@ mod tests {
             "CLIENT REPLY OFF",
             "client tracking on",
             "QUIT",
+            "MONITOR",
         ] {
             assert!(refused(line), "{line}");
         }

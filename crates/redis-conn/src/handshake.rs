@@ -47,19 +47,15 @@ pub(crate) async fn handshake(
     purpose: Purpose,
 ) -> Result<ServerInfo> {
     let info = greet(connection, config, credentials).await?;
-    if purpose == Purpose::ClusterReplica {
-        if let Value::ServerError(error) = connection.ask(&redis::cmd("READONLY")).await? {
-            return Err(server_error(&error));
-        }
+    if purpose == Purpose::ClusterReplica
+        && let Value::ServerError(error) = connection.ask(&redis::cmd("READONLY")).await?
+    {
+        return Err(server_error(&error));
     }
     Ok(info)
 }
 
-async fn greet(
-    connection: &Mux,
-    config: &Config,
-    credentials: Option<&Credentials>,
-) -> Result<ServerInfo> {
+async fn greet(connection: &Mux, config: &Config, credentials: Option<&Credentials>) -> Result<ServerInfo> {
     if config.protocol != Protocol::Resp2 {
         match introduce(connection, config, hello(config, credentials), true).await {
             Err(error) if config.protocol == Protocol::Auto && is_unknown_command(&error) => {}
@@ -71,12 +67,7 @@ async fn greet(
 }
 
 /// Sends the first command and, without waiting for its answer, all the others.
-async fn introduce(
-    connection: &Mux,
-    config: &Config,
-    first: Cmd,
-    resp3: bool,
-) -> Result<ServerInfo> {
+async fn introduce(connection: &Mux, config: &Config, first: Cmd, resp3: bool) -> Result<ServerInfo> {
     let rest = settings(config, resp3);
     let (first, rest) = tokio::join!(connection.ask(&first), connection.ask(Piped::new(&rest)));
     check_first(first?)?;

@@ -41,11 +41,7 @@ pub(crate) struct Exchange<T> {
 }
 
 /// Sends a request and waits for its answer, at most until `deadline`.
-pub(crate) async fn exchange<R: Request>(
-    mux: &Mux,
-    request: &R,
-    deadline: Instant,
-) -> Exchange<R::Reply> {
+pub(crate) async fn exchange<R: Request>(mux: &Mux, request: &R, deadline: Instant) -> Exchange<R::Reply> {
     if Instant::now() >= deadline {
         let error = Error::not_sent(ErrorKind::Timeout, "before sending; nothing was sent");
         return Exchange { result: Err(error), is_settled: true };
@@ -135,7 +131,9 @@ impl Request for Piped<'_> {
         let Value::Array(mut replies) = answer else { return Err(reply::unexpected()) };
         replies.truncate(self.count);
         match replies.last() {
-            Some(Value::ServerError(error)) if self.pipeline.is_transaction() && error.code() == "EXECABORT" => {
+            Some(Value::ServerError(error))
+                if self.pipeline.is_transaction() && error.code() == "EXECABORT" =>
+            {
                 Err(server_error(error))
             }
             _ => Ok(replies),

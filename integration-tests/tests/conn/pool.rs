@@ -259,3 +259,27 @@ async fn a_storm_of_cancelled_waits_and_uses_leaks_nothing() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn commands_that_stream_are_refused_on_dedicated_connections_too() {
+    let server = Server::start().await;
+    let conn = pooled(&server.url(), Pooling::default()).await;
+    let mut dedicated = conn.dedicated().await.expect("free");
+    for line in ["SUBSCRIBE news", "UNSUBSCRIBE", "MONITOR"] {
+        let mut command = redis::Cmd::new();
+        line.split(' ').for_each(|word| {
+            command.arg(word);
+        });
+        let mut pipeline = redis::pipe();
+        pipeline.add_command(command.clone());
+        let refused = [
+            dedicated.run(&command, patient()).await.expect_err("refused"),
+            dedicated.run_pipeline(&pipeline, patient()).await.expect_err("refused"),
+        ];
+        for error in refused {
+            assert_eq!((error.kind(), error.class()), (ErrorKind::Unsupported, Class::NotSent), "{line}");
+        }
+    }
+    let pong = dedicated.run(&redis::cmd("PING"), patient()).await.expect("as before");
+    assert_eq!(pong, redis::Value::SimpleString("PONG".to_owned()));
+}

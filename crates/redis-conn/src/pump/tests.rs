@@ -77,7 +77,10 @@ async fn a_pipeline_gets_the_part_of_its_replies_that_it_wants() {
     let answer = ping();
     let serve = async {
         receive(&mut server, b"*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nINCR\r\n").await;
-        server.write_all(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n:2\r\n:10\r\n:11\r\n:12\r\n+PONG\r\n").await.expect("open");
+        server
+            .write_all(b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n:2\r\n:10\r\n:11\r\n:12\r\n+PONG\r\n")
+            .await
+            .expect("open");
     };
     let (exec, middle, pong, ()) = tokio::join!(
         outcome(&mux, Piped::new(&transaction)),
@@ -105,7 +108,8 @@ async fn the_end_says_of_each_request_whether_it_was_sent() {
         drop(server);
     };
     let (outcomes, ()) = tokio::join!(callers, serve);
-    let classes: Vec<_> = outcomes.iter().map(|outcome| outcome.as_ref().expect_err("lost").class()).collect();
+    let classes: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.as_ref().expect_err("lost").class()).collect();
     assert_eq!(classes, [Class::Ambiguous, Class::Ambiguous, Class::NotSent, Class::NotSent]);
     let late = ping();
     assert_eq!(outcome(&mux, &late).await.expect_err("over").class(), Class::NotSent);

@@ -67,7 +67,8 @@ fn it_makes_no_difference_where_the_bytes_are_cut() {
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     for _ in 0..300 {
-        let replies: Vec<Vec<u8>> = (0..random.random_range(1..20)).map(|_| any_reply(&mut random, 0)).collect();
+        let replies: Vec<Vec<u8>> =
+            (0..random.random_range(1..20)).map(|_| any_reply(&mut random, 0)).collect();
         let expected: Vec<Value> =
             replies.iter().map(|reply| redis::parse_redis_value(reply).expect("valid")).collect();
         let longest = random.random_range(1..200);
@@ -134,7 +135,8 @@ fn what_is_not_resp_is_refused() {
 /// A header costs no more memory than what follows it.
 #[test]
 fn what_a_header_announces_is_not_believed_before_it_comes() {
-    for header in [&b"$4000000000\r\nabc"[..], b"*9223372036854775807\r\n:1\r\n", b"%9223372036854775807\r\n"] {
+    for header in [&b"$4000000000\r\nabc"[..], b"*9223372036854775807\r\n:1\r\n", b"%9223372036854775807\r\n"]
+    {
         assert_eq!(decode_in_pieces(header, |all| all), Ok(Vec::new()));
     }
 }
