@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Waker;
 
 use parking_lot::Mutex;
 use redis::Value;
@@ -80,6 +80,14 @@ pub(crate) struct Waiting {
 
 type Answer = Result<Value, Lost>;
 
+/// What there was to take.
+pub(crate) enum Taken {
+    Nothing,
+    /// Requests that may wait.
+    Waits,
+    Requests,
+}
+
 /// What a request expects: replies that say nothing, and then its own.
 #[derive(Clone, Copy)]
 pub(crate) struct Expected {
@@ -150,32 +158,33 @@ impl Mux {
         Ok(answered)
     }
 
-    /// Wakes the task of `context` when there is something for it to do.
-    pub(crate) fn register(&self, context: &Context<'_>) {
-        match &mut self.0.outbox.lock().pump {
-            Some(pump) => pump.clone_from(context.waker()),
-            pump => *pump = Some(context.waker().clone()),
-        }
+    /// Whom to wake when there is something for the pump to do.
+    pub(crate) fn register(&self, pump: &Waker) {
+        self.0.outbox.lock().pump = Some(pump.clone());
     }
 
-    /// Moves what waits to `bytes`, which are empty, and to `waiting`. If there is nothing, the next request wakes the
-    /// pump.
-    pub(crate) fn take(&self, bytes: &mut Vec<u8>, waiting: &mut impl Extend<Waiting>) -> bool {
+    /// Moves what waits to `bytes`, which are empty, and to `waiting`, unless it `may_wait`. If there is nothing, the
+    /// next request wakes the pump.
+    pub(crate) fn take(
+        &self,
+        bytes: &mut Vec<u8>,
+        waiting: &mut impl Extend<Waiting>,
+        may_wait: bool,
+    ) -> Taken {
         let mut outbox = self.0.outbox.lock();
         outbox.is_idle = outbox.bytes.is_empty();
         if outbox.is_idle {
-            return false;
+            return Taken::Nothing;
+        }
+        if may_wait {
+            return Taken::Waits;
         }
         if bytes.capacity() > KEPT {
             *bytes = Vec::new();
         }
         std::mem::swap(bytes, &mut outbox.bytes);
         waiting.extend(outbox.waiting.drain(..));
-        true
-    }
-
-    pub(crate) fn has_waiting(&self) -> bool {
-        !self.0.outbox.lock().bytes.is_empty()
+        Taken::Requests
     }
 
     /// When to look for late requests.

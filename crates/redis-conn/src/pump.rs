@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use redis::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::mux::{Cause, Mux, Waiting};
+use crate::mux::{Cause, Mux, Taken, Waiting};
 use crate::resp::{Decoder, Malformed};
 use crate::stream::BoxStream;
 
@@ -33,6 +33,8 @@ pub(crate) struct Pump {
     replies: Replies,
     /// One for all requests, made by the first that has a deadline.
     alarm: Option<Pin<Box<Sleep>>>,
+    /// The one the mux knows of.
+    waker: Option<Waker>,
 }
 
 #[derive(Default)]
@@ -62,6 +64,7 @@ impl Pump {
             decoder: Decoder::default(),
             replies: Replies::default(),
             alarm: None,
+            waker: None,
         }
     }
 
@@ -115,18 +118,17 @@ impl Pump {
         if !output.is_flushed {
             output.is_flushed = Pin::new(&mut self.stream).poll_flush(context)?.is_ready();
         }
-        if !output.is_put_off && self.mux.has_waiting() && self.mux.traffic().is_crowded() {
-            output.is_put_off = true;
-            // A task that wakes itself goes to the end of the line.
-            context.waker().wake_by_ref();
-            return Ok(false);
-        }
-        output.is_put_off = false;
         output.written = 0;
         output.bytes.clear();
-        let has_more = self.mux.take(&mut output.bytes, &mut self.replies.expected);
+        let may_wait = !output.is_put_off && self.mux.traffic().is_crowded();
+        let taken = self.mux.take(&mut output.bytes, &mut self.replies.expected, may_wait);
+        output.is_put_off = matches!(taken, Taken::Waits);
+        if output.is_put_off {
+            // A task that wakes itself goes to the end of the line.
+            context.waker().wake_by_ref();
+        }
         self.replies.hand_out_early()?;
-        Ok(has_more)
+        Ok(matches!(taken, Taken::Requests))
     }
 
     /// Tells requests that they are late, when the time has come.
@@ -140,6 +142,13 @@ impl Pump {
                 return;
             }
             self.mux.expire(&mut self.replies.expected, Instant::now());
+        }
+    }
+
+    fn register(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.mux.register(waker);
+            self.waker = Some(waker.clone());
         }
     }
 
@@ -162,7 +171,7 @@ impl Future for Pump {
     /// Reads and writes whatever the other of the two can do: a peer may stop reading until it has been read from.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let pump = &mut *self;
-        pump.mux.register(context);
+        pump.register(context.waker());
         match pump.read(context).and_then(|()| pump.write(context)) {
             Ok(()) => {
                 pump.keep_deadlines(context);
