@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use integration_tests::ServerConfig;
+use integration_tests::{Server, ServerConfig, eventually};
 use redlock::{Error, ErrorKind, Guard, LockManager, Outcome, Verdict};
 
 use crate::support::*;
@@ -72,11 +72,20 @@ async fn e02_the_majority_is_killed() {
 }
 
 /// A lock that is on nodes 0 and 1 only, because node 2 refused it; node 2 is free now.
-async fn held_by_two(manager: &LockManager, servers: &[integration_tests::Server]) -> Guard {
+async fn held_by_two(manager: &LockManager, servers: &[Server]) -> Guard {
     occupy(&servers[2], "k").await;
+    servers[2].command::<()>(redis::cmd("CONFIG").arg("RESETSTAT")).await;
     let guard = manager.acquire("k", plain(10 * SECOND)).await.unwrap();
+    // The acquisition returns at the quorum: were the node vacated before its request arrives, it would grant.
+    eventually("node 2 has refused", 5 * SECOND, async || has_run_a_script(&servers[2]).await).await;
     vacate(&servers[2], "k").await;
     guard
+}
+
+/// Since its counts were reset.
+async fn has_run_a_script(server: &Server) -> Result<(), String> {
+    let stats: String = server.command(redis::cmd("INFO").arg("commandstats")).await;
+    if stats.contains("cmdstat_eval:") { Ok(()) } else { Err(stats) }
 }
 
 /// Whether a node abstained in the last attempt.
