@@ -91,8 +91,9 @@ impl Guard {
     pub async fn release(mut self) -> Outcome {
         let hold = self.hold.take().expect("a guard has its hold until it is released");
         let observer = Arc::clone(&hold.core.members.observer);
+        let was_valid = self.lease.is_valid();
         let held = self.end();
-        let outcome = hold.release().await;
+        let outcome = hold.release(was_valid).await;
         observer.released(held.unwrap_or_else(|| self.lease.held_for()), outcome);
         outcome
     }

@@ -164,11 +164,13 @@ impl Hold {
         Clearing { known: clear(Task::Release), unknown: clear(Task::Bury) }
     }
 
-    /// Releases and returns as soon as a majority has answered; the rest goes on in the background.
-    pub(crate) async fn release(mut self) -> Outcome {
+    /// Releases and returns as soon as a majority has answered; the rest goes on in the background. `was_valid` says
+    /// whether it was surely held until now.
+    pub(crate) async fn release(mut self, was_valid: bool) -> Outcome {
         let tasks = self.tasks();
         let answers = Some(self.ask(&tasks));
-        let mut rest = Rest { hold: &mut self, tasks, answers };
+        let may_have_run = vec![false; tasks.len()];
+        let mut rest = Rest { hold: &mut self, was_valid, tasks, may_have_run, answers };
         let outcome = rest.count().await;
         drop(rest);
         outcome
@@ -206,7 +208,10 @@ impl Drop for Hold {
 /// release is still carried out.
 struct Rest<'a> {
     hold: &'a mut Hold,
+    was_valid: bool,
     tasks: Vec<Task>,
+    /// Nodes whose answer was lost, and perhaps only the answer.
+    may_have_run: Vec<bool>,
     answers: Option<Answers<Standing>>,
 }
 
@@ -229,10 +234,20 @@ impl Rest<'_> {
                 self.answers = Some(self.hold.ask(&self.tasks));
                 continue;
             };
-            let Ok(standing) = answer else { continue };
+            let standing = match answer {
+                Ok(standing) => standing,
+                Err(fault) => {
+                    self.may_have_run[index] |= matches!(fault, Fault::Timeout | Fault::Io(_));
+                    continue;
+                }
+            };
+            // Gone since it was asked the first time: that request has released it.
+            let was_released =
+                self.was_valid && self.may_have_run[index] && self.tasks[index] == Task::Release;
             self.tasks[index] = Task::Skip;
             match standing {
                 Standing::Held => released += 1,
+                Standing::Missing if was_released => released += 1,
                 Standing::Missing => missing += 1,
                 Standing::Stolen => stolen += 1,
             }

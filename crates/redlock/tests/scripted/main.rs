@@ -279,3 +279,22 @@ async fn invalid_settings_are_refused_when_a_manager_is_made() {
     let error = LockManager::builder(config).quorum(Shelf::row(3)).await.unwrap_err();
     assert!(error.context().starts_with("max_ttl"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_release_whose_answers_are_lost_is_a_release_all_the_same() {
+    let shelves = Shelf::row(3);
+    let manager = manager(&shelves).await;
+    let guard = manager.acquire("k", plain(SECOND)).await.unwrap();
+    shelves.iter().for_each(|shelf| shelf.change(|state| state.loses_answer = true));
+    assert_eq!(guard.release().await, Outcome::Released);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_had_run_out_is_not_released_by_an_answer_that_is_lost() {
+    let shelves = Shelf::row(3);
+    let manager = manager(&shelves).await;
+    let guard = manager.acquire("k", plain(SECOND)).await.unwrap();
+    tokio::time::sleep(2 * SECOND).await;
+    shelves.iter().for_each(|shelf| shelf.change(|state| state.loses_answer = true));
+    assert_eq!(guard.release().await, Outcome::AlreadyExpired);
+}

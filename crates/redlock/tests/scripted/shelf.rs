@@ -19,6 +19,8 @@ pub(crate) struct State {
     pub(crate) counter: u64,
     /// It accepts requests and answers nothing.
     pub(crate) hangs: bool,
+    /// It carries out the next release, and its answer is lost.
+    pub(crate) loses_answer: bool,
     /// What its counter has become when the next write-back arrives: given to somebody else meanwhile.
     pub(crate) overtaken: Option<u64>,
     pub(crate) raises: Vec<u64>,
@@ -126,9 +128,9 @@ impl LockNode for Shelf {
             if burial.is_some() {
                 state.buried.push(claim.id().to_owned());
             }
-            standing
+            if std::mem::take(&mut state.loses_answer) { Err(Fault::Timeout) } else { Ok(standing) }
         })
-        .await
+        .await?
     }
 
     async fn peek(&self, _: &Claim) -> Result<Vec<(String, Duration)>, Fault> {
