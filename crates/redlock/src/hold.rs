@@ -169,8 +169,7 @@ impl Hold {
     pub(crate) async fn release(mut self, was_valid: bool) -> Outcome {
         let tasks = self.tasks();
         let answers = Some(self.ask(&tasks));
-        let may_have_run = vec![false; tasks.len()];
-        let mut rest = Rest { hold: &mut self, was_valid, tasks, may_have_run, answers };
+        let mut rest = Rest { hold: &mut self, was_valid, tasks, answers, lost: Vec::new() };
         let outcome = rest.count().await;
         drop(rest);
         outcome
@@ -210,9 +209,9 @@ struct Rest<'a> {
     hold: &'a mut Hold,
     was_valid: bool,
     tasks: Vec<Task>,
-    /// Nodes whose answer was lost, and perhaps only the answer.
-    may_have_run: Vec<bool>,
     answers: Option<Answers<Standing>>,
+    /// Nodes whose answer was lost, and perhaps only the answer.
+    lost: Vec<usize>,
 }
 
 impl Rest<'_> {
@@ -236,18 +235,18 @@ impl Rest<'_> {
             };
             let standing = match answer {
                 Ok(standing) => standing,
-                Err(fault) => {
-                    self.may_have_run[index] |= matches!(fault, Fault::Timeout | Fault::Io(_));
+                Err(Fault::Timeout | Fault::Io(_)) => {
+                    self.lost.push(index);
                     continue;
                 }
+                Err(_) => continue,
             };
-            // Gone since it was asked the first time: that request has released it.
-            let was_released =
-                self.was_valid && self.may_have_run[index] && self.tasks[index] == Task::Release;
+            let was_there = self.was_valid && self.tasks[index] == Task::Release;
             self.tasks[index] = Task::Skip;
             match standing {
                 Standing::Held => released += 1,
-                Standing::Missing if was_released => released += 1,
+                // Gone since the first request: that has released it.
+                Standing::Missing if was_there && self.lost.contains(&index) => released += 1,
                 Standing::Missing => missing += 1,
                 Standing::Stolen => stolen += 1,
             }

@@ -14,7 +14,7 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use redlock::{
-    ErrorKind, Extension, LockConfig, LockManager, LockOptions, Observer, Operation, Outcome, Renewal,
+    ErrorKind, Extension, Fault, LockConfig, LockManager, LockOptions, Observer, Operation, Outcome, Renewal,
     Verdict,
 };
 use tokio::time::Instant;
@@ -148,7 +148,7 @@ async fn a_hanging_majority_is_reported_within_the_wait() {
     assert!(begun.elapsed() <= SECOND + ms(100), "{:?}", begun.elapsed());
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     let verdicts: Vec<_> = error.verdicts().iter().map(|v| v.verdict.clone()).collect();
-    let timeout = Verdict::Fault(redlock::Fault::Timeout);
+    let timeout = Verdict::Fault(Fault::Timeout);
     assert_eq!(verdicts, [Verdict::Granted, timeout.clone(), timeout]);
     assert!(std::error::Error::source(&error).is_some());
 }
@@ -280,21 +280,26 @@ async fn invalid_settings_are_refused_when_a_manager_is_made() {
     assert!(error.context().starts_with("max_ttl"), "{error}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_release_whose_answers_are_lost_is_a_release_all_the_same() {
+/// How a release ends that each of three nodes carries out, and answers with `fault` at first.
+async fn released_in_spite_of(fault: Fault, held_for: Duration) -> Outcome {
     let shelves = Shelf::row(3);
-    let manager = manager(&shelves).await;
-    let guard = manager.acquire("k", plain(SECOND)).await.unwrap();
-    shelves.iter().for_each(|shelf| shelf.change(|state| state.loses_answer = true));
-    assert_eq!(guard.release().await, Outcome::Released);
+    let guard = manager(&shelves).await.acquire("k", plain(SECOND)).await.unwrap();
+    tokio::time::sleep(held_for).await;
+    shelves.iter().for_each(|shelf| shelf.change(|state| state.fault = Some(fault.clone())));
+    guard.release().await
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_had_run_out_is_not_released_by_an_answer_that_is_lost() {
-    let shelves = Shelf::row(3);
-    let manager = manager(&shelves).await;
-    let guard = manager.acquire("k", plain(SECOND)).await.unwrap();
-    tokio::time::sleep(2 * SECOND).await;
-    shelves.iter().for_each(|shelf| shelf.change(|state| state.loses_answer = true));
-    assert_eq!(guard.release().await, Outcome::AlreadyExpired);
+async fn a_release_whose_answers_are_lost_is_a_release_all_the_same() {
+    for fault in [Fault::Timeout, Fault::Io("reset".into())] {
+        assert_eq!(released_in_spite_of(fault, Duration::ZERO).await, Outcome::Released);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_had_run_out_or_was_gone_is_not_released_by_a_second_request() {
+    assert_eq!(released_in_spite_of(Fault::Timeout, 2 * SECOND).await, Outcome::AlreadyExpired);
+    // Whoever refuses has not released it: it was lost there.
+    let refused = Fault::Refused("LOADING".into());
+    assert_eq!(released_in_spite_of(refused, Duration::ZERO).await, Outcome::AlreadyExpired);
 }

@@ -19,8 +19,8 @@ pub(crate) struct State {
     pub(crate) counter: u64,
     /// It accepts requests and answers nothing.
     pub(crate) hangs: bool,
-    /// It carries out the next release, and its answer is lost.
-    pub(crate) loses_answer: bool,
+    /// It carries out the next release, and answers this.
+    pub(crate) fault: Option<Fault>,
     /// What its counter has become when the next write-back arrives: given to somebody else meanwhile.
     pub(crate) overtaken: Option<u64>,
     pub(crate) raises: Vec<u64>,
@@ -128,7 +128,7 @@ impl LockNode for Shelf {
             if burial.is_some() {
                 state.buried.push(claim.id().to_owned());
             }
-            if std::mem::take(&mut state.loses_answer) { Err(Fault::Timeout) } else { Ok(standing) }
+            state.fault.take().map_or(Ok(standing), Err)
         })
         .await?
     }
