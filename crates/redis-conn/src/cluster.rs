@@ -29,6 +29,7 @@ use crate::setup::Setup;
 use crate::shards::Shards;
 use crate::slots::slot_of;
 use crate::topology::{Replies, Topology};
+use crate::typed::Set;
 
 mod delivery;
 mod sending;
@@ -152,7 +153,7 @@ impl Topology for Cluster {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
-            let command = options.command(key, value);
+            let command = Set { key, value, options }.command();
             let delivery = self.delivery_of_writes();
             reply::written(self.send_to(Some(slot_of(key)), &command, delivery, deadline).await?)
         })

@@ -152,9 +152,6 @@ pub struct Batching {
     pub threshold: Option<usize>,
     /// Most operations in one batch. Default: 256.
     pub max_members: usize,
-    /// Batches of each sort (reads, writes) that may be unanswered at a time; an operation may wait for one of them
-    /// first, so over a slow network fewer of them mean longer waits. Default: 8.
-    pub concurrency: usize,
     /// Values from this size on travel on a connection of their own, never in a batch. Default: 64 KiB.
     pub large_value: usize,
 }
@@ -198,7 +195,7 @@ impl Default for KeepAlive {
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { threshold: Some(12), max_members: 256, concurrency: 8, large_value: 64 * 1024 }
+        Self { threshold: Some(12), max_members: 256, large_value: 64 * 1024 }
     }
 }
 
@@ -304,7 +301,6 @@ impl Config {
             ("max_in_flight", self.max_in_flight),
             ("max_in_flight_bytes", self.max_in_flight_bytes),
             ("batching.max_members", self.batching.max_members),
-            ("batching.concurrency", self.batching.concurrency),
             ("batching.large_value", self.batching.large_value),
             ("pool.max", self.pool.max),
         ];
@@ -316,7 +312,6 @@ impl Config {
         demand(self.backoff.max >= self.backoff.min, "backoff.max", "must not be below backoff.min")?;
         demand(self.pool.max >= self.pool.min, "pool.max", "must not be below pool.min")?;
         demand(self.batching.max_members <= 4096, "batching.max_members", "must not exceed 4096")?;
-        demand(self.batching.concurrency <= 64, "batching.concurrency", "must not exceed 64")?;
         let printable = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic());
         demand(
             self.client_name.as_ref().is_none_or(printable),

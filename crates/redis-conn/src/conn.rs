@@ -142,10 +142,10 @@ impl Conn {
     pub async fn call(&self, key: &[u8], command: &Cmd, deadline: Instant) -> Result<Value> {
         refuse_stateful(command)?;
         if let Some(node) = self.topology.single() {
-            return reply::value(node.call(command, deadline).await?);
+            return reply::value(node.perform(command, deadline).await?);
         }
         if let Some(node) = self.topology.master_of(key) {
-            match node.call(command, deadline).await.and_then(reply::value) {
+            match node.perform(command, deadline).await.and_then(reply::value) {
                 Err(error) if did_not_run(&error) => {}
                 outcome => return outcome,
             }

@@ -3,7 +3,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backoff;
-mod batch;
 mod budget;
 mod classify;
 mod cluster;
@@ -18,14 +17,17 @@ mod error;
 mod events;
 mod gather;
 mod ground;
+mod group;
 mod guard;
 mod handshake;
 mod health;
+mod launch;
 mod link;
 mod mux;
 mod node;
 mod observe;
 mod options;
+mod outbox;
 mod pick;
 mod pool;
 mod pubsub;
@@ -48,6 +50,7 @@ mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
 mod topology;
+mod typed;
 mod url;
 mod wait;
 mod watch;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use redis::ServerError;
+use redis::{ServerError, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -16,11 +16,12 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
 use crate::handshake::ServerInfo;
-use crate::mux::Mux;
+use crate::mux::{Answer, Mux, Terms};
 use crate::observe::Permit;
-use crate::request::{Request, exchange};
+use crate::request::{Request, as_error, exchange};
 use crate::setup::Setup;
 use crate::stream::Traffic;
+use crate::typed::{Alone, Typed};
 
 /// An established connection and what is still owed to it.
 pub(crate) struct Live {
@@ -33,8 +34,9 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(dialed: &Dialed, epoch: u64, endpoint: Arc<Endpoint>, budget: &Arc<Budget>) -> Self {
-        dialed.traffic.share(budget);
+    pub(crate) fn new(dialed: &Dialed, epoch: u64, endpoint: Arc<Endpoint>, link: &Link) -> Self {
+        dialed.traffic.share(&link.budget);
+        dialed.mux.open(Terms { setup: Arc::clone(&link.setup), endpoint: Arc::clone(&endpoint) });
         Self {
             mux: dialed.mux.clone(),
             epoch,
@@ -152,6 +154,28 @@ impl Link {
     ) -> Result<R::Reply> {
         let share = self.charge(bytes, deadline).await?;
         self.exchange(&request, deadline, share).await
+    }
+
+    /// Sends an operation, with others where so many are in flight that groups pay. Error replies come back as data.
+    pub(crate) async fn perform<T: Typed>(&self, operation: &T, deadline: Instant) -> Result<Value> {
+        let bytes = operation.bytes();
+        let goes_together = self.goes_together(bytes) && !operation.is_empty();
+        let mut share = self.charge(bytes, deadline).await?;
+        if goes_together {
+            let live = share.live.insert(self.live_for_caller()?);
+            let answer = live.mux.join(operation, self.setup.config.batching.max_members, deadline).await;
+            match answer {
+                Err(lost) if lost.is_apart() => share.live = None,
+                answer => return share.settle(answer),
+            }
+        }
+        self.exchange(&Alone(operation), deadline, share).await
+    }
+
+    fn goes_together(&self, bytes: usize) -> bool {
+        let settings = &self.setup.config.batching;
+        let is_due = settings.threshold.is_some_and(|threshold| self.budget.count() >= threshold);
+        is_due && bytes < settings.large_value
     }
 
     /// Sends a request whose members have been charged already.
@@ -314,6 +338,26 @@ pub(crate) struct Share<'a> {
     /// Where the request was sent, as long as it is unanswered.
     live: Option<Arc<Live>>,
     charge: Charge,
+}
+
+impl Share<'_> {
+    /// Makes a result of the answer in a group.
+    fn settle(mut self, answer: Answer) -> Result<Value> {
+        match answer {
+            Ok(reply) => {
+                if let (Some(live), Some(error)) = (self.live.take(), as_error(&reply)) {
+                    self.link.inspect(live.epoch, std::iter::once(error));
+                }
+                Ok(reply)
+            }
+            Err(lost) => {
+                if !lost.is_owed() {
+                    self.live = None;
+                }
+                Err(lost.into())
+            }
+        }
+    }
 }
 
 impl Drop for Share<'_> {

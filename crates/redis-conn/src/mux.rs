@@ -1,8 +1,8 @@
-//! One connection that many requests share: what waits to be written, and who waits for which replies.
+//! One connection that many requests share: what callers put into it, and what they are told.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -11,12 +11,14 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::classify::{SendState, lost};
+use crate::endpoint::Endpoint;
 use crate::error::{Class, Error, ErrorKind};
+use crate::group::Flight;
+use crate::outbox::{Outbox, Over, Requests, Waiting};
 use crate::request::Request;
+use crate::setup::Setup;
 use crate::stream::Traffic;
-
-/// A buffer that has grown beyond this is not kept.
-const KEPT: usize = 256 * 1024;
+use crate::typed::Typed;
 
 /// Sends requests over a connection that a [`Pump`](crate::pump::Pump) moves the bytes of.
 #[derive(Clone)]
@@ -24,32 +26,17 @@ pub(crate) struct Mux(Arc<Shared>);
 
 struct Shared {
     outbox: Mutex<Outbox>,
-    pub(crate) traffic: Arc<Traffic>,
+    traffic: Arc<Traffic>,
+    terms: OnceLock<Terms>,
 }
 
-/// Requests that the pump has not taken yet.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    waiting: Vec<Waiting>,
-    /// Bytes of all requests so far: the position of the next one in the stream.
-    end: u64,
-    pump: Option<Waker>,
-    /// The pump has nothing to write, and sleeps until it is woken.
-    is_idle: bool,
-    /// No deadline of a request that is unanswered is before this; `None` is for ever.
-    due: Option<Instant>,
-    over: Option<Over>,
+/// How operations may travel together.
+pub(crate) struct Terms {
+    pub(crate) setup: Arc<Setup>,
+    pub(crate) endpoint: Arc<Endpoint>,
 }
 
-/// Why nothing is sent any more.
-struct Over {
-    cause: Cause,
-    /// An error that the server closed the connection with, before it was asked anything.
-    farewell: Option<Value>,
-}
-
-/// What ended a connection.
+/// What ended a connection, or left a request without an answer.
 #[derive(Clone)]
 pub(crate) enum Cause {
     Io(Arc<io::Error>),
@@ -57,6 +44,10 @@ pub(crate) enum Cause {
     Protocol,
     /// The connection goes on, but the request's deadline has come.
     Late,
+    /// The gate let nothing through to the endpoint.
+    Rejected,
+    /// The command that it shared with others says nothing about it: it has to be sent by itself.
+    Apart,
 }
 
 /// A request that has no answer.
@@ -66,26 +57,22 @@ pub(crate) struct Lost {
     cause: Cause,
 }
 
-/// Who waits for the replies to one request.
-pub(crate) struct Waiting {
-    start: u64,
-    skip: usize,
-    /// `None` is one reply that is the answer itself; otherwise so many are collected.
-    keep: Option<usize>,
-    collected: Vec<Value>,
-    deadline: Option<Instant>,
-    /// `None` once it was told that it is late.
-    answer: Option<oneshot::Sender<Answer>>,
-}
-
-type Answer = Result<Value, Lost>;
+pub(crate) type Answer = Result<Value, Lost>;
 
 /// What there was to take.
+#[derive(PartialEq)]
 pub(crate) enum Taken {
     Nothing,
     /// Requests that may wait.
     Waits,
     Requests,
+}
+
+/// What was sent and is not answered.
+pub(crate) enum Owed {
+    /// `start` is the position of its first byte in the stream.
+    Alone { start: u64, waiting: Waiting },
+    Together { start: u64, flight: Flight },
 }
 
 /// What a request expects: replies that say nothing, and then its own.
@@ -101,20 +88,31 @@ impl Expected {
 
 impl Mux {
     pub(crate) fn new(traffic: Arc<Traffic>) -> Self {
-        Self(Arc::new(Shared { outbox: Mutex::default(), traffic }))
+        Self(Arc::new(Shared { outbox: Mutex::default(), traffic, terms: OnceLock::new() }))
     }
 
     pub(crate) fn traffic(&self) -> &Arc<Traffic> {
         &self.0.traffic
     }
 
+    /// From here on operations may travel together.
+    pub(crate) fn open(&self, terms: Terms) {
+        let _ = self.0.terms.set(terms);
+    }
+
+    pub(crate) fn terms(&self) -> Option<&Terms> {
+        self.0.terms.get()
+    }
+
     /// Sends a request and waits for its answer, at most until `deadline`. Given up by its caller, it is sent and
     /// answered all the same.
     pub(crate) async fn send<R: Request>(&self, request: &R, deadline: Option<Instant>) -> Answer {
-        match self.enqueue(request, deadline) {
-            Ok(answer) => answer.await.unwrap_or_else(|_| Err(Lost::unknown())),
-            Err(known) => known,
-        }
+        self.put(deadline, |requests, answer| requests.push(request, deadline, answer)).await
+    }
+
+    /// Sends an operation together with others. Given up by its caller before that, it is not sent.
+    pub(crate) async fn join<T: Typed>(&self, operation: &T, limit: usize, deadline: Instant) -> Answer {
+        self.put(Some(deadline), |requests, answer| requests.join(operation, limit, deadline, answer)).await
     }
 
     /// As [`send`](Self::send), for a request that is none of a caller's. Our callers bound the time.
@@ -127,35 +125,27 @@ impl Mux {
     }
 
     /// The answer to come, or what is known already of a connection that is over.
-    fn enqueue<R: Request>(
+    async fn put(
         &self,
-        request: &R,
         deadline: Option<Instant>,
-    ) -> Result<oneshot::Receiver<Answer>, Answer> {
-        let (answer, answered) = oneshot::channel();
-        let Expected { skip, keep } = request.expects();
-        let mut outbox = self.0.outbox.lock();
-        if let Some(over) = &mut outbox.over {
-            let lost = Lost { is_sent: false, cause: over.cause.clone() };
-            return Err(over.farewell.take().ok_or(lost));
-        }
-        let before = outbox.bytes.len();
-        request.write_to(&mut outbox.bytes);
-        let start = outbox.end;
-        outbox.end += (outbox.bytes.len() - before) as u64;
-        let collected = Vec::with_capacity(keep.unwrap_or(0));
-        outbox.waiting.push(Waiting { start, skip, keep, collected, deadline, answer: Some(answer) });
-        let is_sooner = deadline.is_some_and(|deadline| outbox.due.is_none_or(|due| deadline < due));
-        if is_sooner {
-            outbox.due = deadline;
-        }
-        let wakes = std::mem::take(&mut outbox.is_idle) || is_sooner;
-        let pump = if wakes { outbox.pump.clone() } else { None };
-        drop(outbox);
-        if let Some(pump) = pump {
-            pump.wake();
-        }
-        Ok(answered)
+        put: impl FnOnce(&mut Requests, oneshot::Sender<Answer>),
+    ) -> Answer {
+        let answered = {
+            let (answer, answered) = oneshot::channel();
+            let mut outbox = self.0.outbox.lock();
+            if let Some(over) = &mut outbox.over {
+                let lost = Lost::new(false, over.cause.clone());
+                return over.farewell.take().ok_or(lost);
+            }
+            put(&mut outbox.requests, answer);
+            let pump = outbox.note(deadline);
+            drop(outbox);
+            if let Some(pump) = pump {
+                pump.wake();
+            }
+            answered
+        };
+        answered.await.unwrap_or_else(|_| Err(Lost::unknown()))
     }
 
     /// Whom to wake when there is something for the pump to do.
@@ -163,27 +153,18 @@ impl Mux {
         self.0.outbox.lock().pump = Some(pump.clone());
     }
 
-    /// Moves what waits to `bytes`, which are empty, and to `waiting`, unless it `may_wait`. If there is nothing, the
-    /// next request wakes the pump.
-    pub(crate) fn take(
-        &self,
-        bytes: &mut Vec<u8>,
-        waiting: &mut impl Extend<Waiting>,
-        may_wait: bool,
-    ) -> Taken {
+    /// Exchanges what waits for `empty` requests, unless it `may_wait`. If there is nothing, the next request wakes the
+    /// pump.
+    pub(crate) fn take(&self, empty: &mut Requests, may_wait: bool) -> Taken {
         let mut outbox = self.0.outbox.lock();
-        outbox.is_idle = outbox.bytes.is_empty();
+        outbox.is_idle = outbox.requests.is_empty();
         if outbox.is_idle {
             return Taken::Nothing;
         }
         if may_wait {
             return Taken::Waits;
         }
-        if bytes.capacity() > KEPT {
-            *bytes = Vec::new();
-        }
-        std::mem::swap(bytes, &mut outbox.bytes);
-        waiting.extend(outbox.waiting.drain(..));
+        std::mem::swap(empty, &mut outbox.requests);
         Taken::Requests
     }
 
@@ -192,90 +173,71 @@ impl Mux {
         self.0.outbox.lock().due
     }
 
-    /// Tells those whose deadline has come. Requests that have not been `taken` are taken back.
-    pub(crate) fn expire(&self, taken: &mut VecDeque<Waiting>, now: Instant) {
-        taken.iter_mut().filter(|waiting| waiting.is_late(now)).for_each(|late| late.fail(true, Cause::Late));
+    /// Tells those whose deadline has come. Requests that the pump has not taken are taken back.
+    pub(crate) fn expire(&self, owed: &mut VecDeque<Owed>, now: Instant) {
+        owed.iter_mut().for_each(|owed| owed.expire(now));
         let mut outbox = self.0.outbox.lock();
-        if outbox.waiting.iter().any(|waiting| waiting.is_late(now)) {
-            outbox.take_back(now);
-        }
-        let unanswered = taken.iter().chain(&outbox.waiting).filter(|waiting| waiting.answer.is_some());
-        outbox.due = unanswered.filter_map(|waiting| waiting.deadline).min();
+        outbox.requests.take_back(now);
+        outbox.due = owed.iter().filter_map(Owed::due).chain(outbox.requests.due()).min();
     }
 
-    /// Refuses requests from now on, and tells those that wait, and those `taken`, what became of them.
-    pub(crate) fn end(&self, cause: &Cause, farewell: Option<Value>, taken: impl Iterator<Item = Waiting>) {
+    /// Refuses requests from now on, and tells those that wait, and those that are `owed` an answer, what became of
+    /// them.
+    pub(crate) fn end(&self, cause: &Cause, farewell: Option<Value>, owed: impl Iterator<Item = Owed>) {
         let waiting = {
             let mut outbox = self.0.outbox.lock();
             // The first word counts: a pump that has ended is dropped after that.
             outbox.over.get_or_insert_with(|| Over { cause: cause.clone(), farewell });
-            outbox.bytes = Vec::new();
-            std::mem::take(&mut outbox.waiting)
+            std::mem::take(&mut outbox.requests)
         };
         let written = self.0.traffic.written();
-        for mut waiting in taken.chain(waiting) {
-            waiting.fail(waiting.start < written, cause.clone());
-        }
+        owed.for_each(|mut owed| owed.fail(written, cause));
+        waiting.fail(cause);
     }
 }
 
-impl Outbox {
-    /// Takes out requests that are late.
-    fn take_back(&mut self, now: Instant) {
-        let bytes = std::mem::take(&mut self.bytes);
-        let mut start = self.end - bytes.len() as u64;
-        let mut rest = &bytes[..];
-        let mut waiting = std::mem::take(&mut self.waiting).into_iter().peekable();
-        self.end = start;
-        while let Some(mut member) = waiting.next() {
-            let end = waiting.peek().map_or(start + rest.len() as u64, |next| next.start);
-            let (own, others) = rest.split_at((end - start) as usize);
-            (rest, start) = (others, end);
-            if member.is_late(now) {
-                member.fail(false, Cause::Late);
-                continue;
-            }
-            member.start = self.end;
-            self.end += own.len() as u64;
-            self.bytes.extend_from_slice(own);
-            self.waiting.push(member);
+impl Owed {
+    /// Takes the next reply; true when that was the last.
+    pub(crate) fn reply(&mut self, reply: Value) -> bool {
+        match self {
+            Self::Alone { waiting, .. } => waiting.reply(reply),
+            Self::Together { flight, .. } => flight.reply(reply),
         }
     }
-}
 
-impl Waiting {
-    /// Takes the next reply; gives itself back while more are to come.
-    pub(crate) fn reply(mut self, reply: Value) -> Option<Self> {
-        if self.skip > 0 {
-            self.skip -= 1;
-            return Some(self);
+    fn expire(&mut self, now: Instant) {
+        match self {
+            Self::Alone { waiting, .. } if waiting.is_late(now) => waiting.fail(true, Cause::Late),
+            Self::Alone { .. } => {}
+            Self::Together { flight, .. } => flight.expire(now),
         }
-        let answer = match self.keep {
-            None => reply,
-            Some(keep) => {
-                self.collected.push(reply);
-                if self.collected.len() < keep {
-                    return Some(self);
-                }
-                Value::Array(self.collected)
-            }
-        };
-        // Whoever is late or has gone does not want it.
-        let _ = self.answer.take().map(|caller| caller.send(Ok(answer)));
-        None
     }
 
-    fn is_late(&self, now: Instant) -> bool {
-        self.answer.is_some() && self.deadline.is_some_and(|deadline| deadline <= now)
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Alone { waiting, .. } => waiting.due(),
+            Self::Together { flight, .. } => flight.due(),
+        }
     }
 
-    fn fail(&mut self, is_sent: bool, cause: Cause) {
-        // Whoever is late or has gone does not want to know.
-        let _ = self.answer.take().map(|caller| caller.send(Err(Lost { is_sent, cause })));
+    fn fail(&mut self, written: u64, cause: &Cause) {
+        match self {
+            Self::Alone { start, waiting } => waiting.fail(*start < written, cause.clone()),
+            Self::Together { start, flight } => flight.fail(*start < written, cause),
+        }
     }
 }
 
 impl Lost {
+    pub(crate) fn new(is_sent: bool, cause: Cause) -> Self {
+        Self { is_sent, cause }
+    }
+
+    /// Whether it has to be sent by itself; it did not run, or may run again.
+    pub(crate) fn is_apart(&self) -> bool {
+        matches!(self.cause, Cause::Apart)
+    }
+
     /// Whether an answer will come all the same, if the connection lasts.
     pub(crate) fn is_owed(&self) -> bool {
         self.is_sent && matches!(self.cause, Cause::Late)
@@ -306,6 +268,11 @@ impl From<Lost> for Error {
                 let context = "waiting for the answer; the command may have run";
                 Self::new(ErrorKind::Timeout, Class::Ambiguous, context)
             }
+            Cause::Rejected => {
+                Self::not_sent(ErrorKind::Rejected, "the endpoint gate refused; nothing was sent")
+            }
+            // Whoever is told that sends it by itself.
+            Cause::Apart => Self::not_sent(ErrorKind::Protocol, "its group had no answer for it"),
             Cause::Late => Self::not_sent(ErrorKind::Timeout, "waiting to be written; nothing was sent"),
         }
     }

@@ -5,19 +5,19 @@ use std::sync::{Arc, OnceLock};
 use redis::{Cmd, Value};
 use tokio::time::{Instant, timeout_at};
 
-use crate::batch::Batcher;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
 use crate::health::{Duty, Patient};
 use crate::link::Link;
-use crate::options::{SetOptions, get_command};
+use crate::options::SetOptions;
 use crate::pool::Pool;
 use crate::reader::Reader;
 use crate::reply;
 use crate::request::Request;
 use crate::setup::Setup;
 use crate::supervisor::Supervised;
+use crate::typed::{Get, Set, Typed};
 use crate::wait::{Committer, Write};
 
 /// The server at an endpoint source, reached over a supervised shared connection, and a second one for large
@@ -25,7 +25,6 @@ use crate::wait::{Committer, Write};
 pub(crate) struct Node {
     setup: Arc<Setup>,
     main: Supervised,
-    batcher: Option<Batcher>,
     /// For typed reads from a replica.
     reader: Option<Reader>,
     /// For writes that replicas have to confirm.
@@ -39,11 +38,10 @@ impl Node {
     /// Starts connecting; [`ready`](Self::ready) says when it is done.
     pub(crate) fn start(setup: Arc<Setup>) -> Self {
         let main = Supervised::start(&setup);
-        let batcher = Batcher::start(&main.link);
         let pool = Pool::start(&main.link);
         let reader = Reader::start(&setup);
         let committer = Committer::start(&setup);
-        Self { setup, main, batcher, reader, committer, pool, large: OnceLock::new() }
+        Self { setup, main, reader, committer, pool, large: OnceLock::new() }
     }
 
     /// Waits for the shared connection.
@@ -110,10 +108,7 @@ impl Node {
         {
             return reply::bytes(answer?);
         }
-        reply::bytes(match self.batcher_if_due(key.len()) {
-            Some(batcher) => batcher.get(key, deadline).await?,
-            None => self.send(&get_command(key), deadline).await?,
-        })
+        reply::bytes(self.perform(&Get(key), deadline).await?)
     }
 
     pub(crate) async fn set(
@@ -123,23 +118,19 @@ impl Node {
         options: SetOptions,
         deadline: Instant,
     ) -> Result<bool> {
-        let (command, bytes) = (options.command(key, value), key.len() + value.len());
-        reply::written(match (&self.committer, self.batcher_if_due(bytes)) {
-            (Some(committer), _) => {
-                committer.write(Write { command, asking: false }, bytes, deadline).await?
+        let set = Set { key, value, options };
+        reply::written(match &self.committer {
+            Some(committer) => {
+                let write = Write { command: set.command(), asking: false };
+                committer.write(write, set.bytes(), deadline).await?
             }
-            (None, Some(batcher)) => batcher.set(command, bytes, deadline).await?,
-            (None, None) => self.send(&command, deadline).await?,
+            None => self.perform(&set, deadline).await?,
         })
     }
 
-    /// Sends a command, with others where enough is under way. Error replies come back as data.
-    pub(crate) async fn call(&self, command: &Cmd, deadline: Instant) -> Result<Value> {
-        let bytes = command.bytes();
-        match self.batcher_if_due(bytes) {
-            Some(batcher) => batcher.set(command.clone(), bytes, deadline).await,
-            None => self.send(command, deadline).await,
-        }
+    /// Sends an operation, with others where enough is under way. Error replies come back as data.
+    pub(crate) async fn perform<T: Typed>(&self, operation: &T, deadline: Instant) -> Result<Value> {
+        self.lane(operation.bytes()).perform(operation, deadline).await
     }
 
     /// Sends a write under the configured write concern. Error replies come back as data.
@@ -164,9 +155,6 @@ impl Node {
         self.pool.close();
         self.setup.source.close();
         self.main.stop().await;
-        if let Some(batcher) = &self.batcher {
-            batcher.stop();
-        }
         if let Some(reader) = &self.reader {
             reader.stop().await;
         }
@@ -176,11 +164,6 @@ impl Node {
         if let Some(large) = self.large.get() {
             large.stop().await;
         }
-    }
-
-    fn batcher_if_due(&self, bytes: usize) -> Option<&Batcher> {
-        let small = bytes < self.setup.config.batching.large_value;
-        self.batcher.as_ref().filter(|batcher| small && batcher.is_due())
     }
 
     /// The connection for a command of this size. A large one takes the main connection as long as its own is

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use redis::Cmd;
-
 use crate::error::{Class, Error, ErrorKind, Result};
 
 /// Options of [`Conn::set`](crate::Conn::set).
@@ -75,36 +73,4 @@ impl SetOptions {
         }
         Ok(())
     }
-
-    /// `SET key value [PX n | KEEPTTL] [NX | XX]`.
-    pub(crate) fn command(&self, key: &[u8], value: &[u8]) -> Cmd {
-        let mut command = Cmd::with_capacity(6, key.len() + value.len() + 32);
-        command.arg("SET").arg(key).arg(value);
-        match self.expiry {
-            Expiry::Never => {}
-            Expiry::Keep => {
-                command.arg("KEEPTTL");
-            }
-            Expiry::After(ttl) => {
-                command.arg("PX").arg(ttl.as_millis() as u64);
-            }
-        }
-        match self.condition {
-            Condition::Always => {}
-            Condition::IfAbsent => {
-                command.arg("NX");
-            }
-            Condition::IfPresent => {
-                command.arg("XX");
-            }
-        }
-        command
-    }
-}
-
-/// `GET key`.
-pub(crate) fn get_command(key: &[u8]) -> Cmd {
-    let mut command = Cmd::with_capacity(2, key.len() + 3);
-    command.arg("GET").arg(key);
-    command
 }

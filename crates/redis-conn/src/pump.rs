@@ -9,7 +9,9 @@ use redis::Value;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::mux::{Cause, Mux, Taken, Waiting};
+use crate::launch::{Apart, Output};
+use crate::mux::{Cause, Mux, Owed, Taken};
+use crate::outbox::Requests;
 use crate::resp::{Decoder, Malformed};
 use crate::stream::BoxStream;
 
@@ -27,7 +29,11 @@ const READ_BUFFER: usize = 64 * 1024;
 pub(crate) struct Pump {
     stream: BoxStream,
     mux: Mux,
+    /// What was taken from the mux; empty between two turns.
+    taken: Requests,
     output: Output,
+    is_put_off: bool,
+    is_flushed: bool,
     input: Box<[u8]>,
     decoder: Decoder,
     replies: Replies,
@@ -37,18 +43,11 @@ pub(crate) struct Pump {
     waker: Option<Waker>,
 }
 
-#[derive(Default)]
-struct Output {
-    bytes: Vec<u8>,
-    written: usize,
-    is_put_off: bool,
-    is_flushed: bool,
-}
-
 /// Who waits for what is read.
 #[derive(Default)]
 struct Replies {
-    expected: VecDeque<Waiting>,
+    owed: VecDeque<Owed>,
+    apart: Apart,
     was_asked: bool,
     /// An error that came before anything was asked.
     early: Option<Value>,
@@ -59,7 +58,10 @@ impl Pump {
         Self {
             stream,
             mux,
+            taken: Requests::default(),
             output: Output::default(),
+            is_put_off: false,
+            is_flushed: true,
             input: vec![0; READ_BUFFER].into(),
             decoder: Decoder::default(),
             replies: Replies::default(),
@@ -92,8 +94,7 @@ impl Pump {
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), Cause> {
         while self.has_output(context)? {
             self.check()?;
-            let rest = &self.output.bytes[self.output.written..];
-            match Pin::new(&mut self.stream).poll_write(context, rest) {
+            match Pin::new(&mut self.stream).poll_write(context, self.output.rest()) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(outcome) => {
                     let accepted = outcome?;
@@ -101,8 +102,8 @@ impl Pump {
                         return Err(io::Error::from(io::ErrorKind::WriteZero).into());
                     }
                     self.mux.traffic().note_written(accepted);
-                    self.output.written += accepted;
-                    self.output.is_flushed = false;
+                    self.output.note_written(accepted);
+                    self.is_flushed = false;
                 }
             }
         }
@@ -111,24 +112,28 @@ impl Pump {
 
     /// Whether there is something to write now; if not, the task is woken when there is.
     fn has_output(&mut self, context: &mut Context<'_>) -> Result<bool, Cause> {
-        let output = &mut self.output;
-        if output.written < output.bytes.len() {
-            return Ok(true);
+        while self.output.rest().is_empty() {
+            if !self.is_flushed {
+                self.is_flushed = Pin::new(&mut self.stream).poll_flush(context)?.is_ready();
+            }
+            let may_wait = !self.is_put_off && self.mux.traffic().is_crowded();
+            let taken = self.mux.take(&mut self.taken, may_wait);
+            self.is_put_off = taken == Taken::Waits;
+            match taken {
+                Taken::Nothing => return Ok(false),
+                Taken::Waits => {
+                    // A task that wakes itself goes to the end of the line.
+                    context.waker().wake_by_ref();
+                    return Ok(false);
+                }
+                Taken::Requests => {
+                    let Replies { owed, apart, .. } = &mut self.replies;
+                    self.output.launch(&mut self.taken, owed, apart, self.mux.terms());
+                }
+            }
+            self.replies.hand_out_early()?;
         }
-        if !output.is_flushed {
-            output.is_flushed = Pin::new(&mut self.stream).poll_flush(context)?.is_ready();
-        }
-        output.written = 0;
-        output.bytes.clear();
-        let may_wait = !output.is_put_off && self.mux.traffic().is_crowded();
-        let taken = self.mux.take(&mut output.bytes, &mut self.replies.expected, may_wait);
-        output.is_put_off = matches!(taken, Taken::Waits);
-        if output.is_put_off {
-            // A task that wakes itself goes to the end of the line.
-            context.waker().wake_by_ref();
-        }
-        self.replies.hand_out_early()?;
-        Ok(matches!(taken, Taken::Requests))
+        Ok(true)
     }
 
     /// Tells requests that they are late, when the time has come.
@@ -141,7 +146,7 @@ impl Pump {
             if alarm.as_mut().poll(context).is_pending() {
                 return;
             }
-            self.mux.expire(&mut self.replies.expected, Instant::now());
+            self.mux.expire(&mut self.replies.owed, Instant::now());
         }
     }
 
@@ -161,7 +166,7 @@ impl Pump {
 
     fn end(&mut self, cause: &Cause) {
         self.mux.traffic().close();
-        self.mux.end(cause, self.replies.early.take(), self.replies.expected.drain(..));
+        self.mux.end(cause, self.replies.early.take(), self.replies.owed.drain(..));
     }
 }
 
@@ -198,10 +203,12 @@ impl Replies {
         if matches!(value, Value::Push { .. }) {
             return Ok(());
         }
-        match (self.expected.pop_front(), value) {
-            (Some(waiting), value) => {
-                if let Some(waiting) = waiting.reply(value) {
-                    self.expected.push_front(waiting);
+        match (self.owed.front_mut(), value) {
+            (Some(first), value) => {
+                if first.reply(value)
+                    && let Some(Owed::Together { flight, .. }) = self.owed.pop_front()
+                {
+                    self.apart.note(flight.kind(), flight.share_apart());
                 }
                 Ok(())
             }
@@ -216,7 +223,7 @@ impl Replies {
 
     /// The first to ask gets what was said before.
     fn hand_out_early(&mut self) -> Result<(), Cause> {
-        if self.expected.is_empty() {
+        if self.owed.is_empty() {
             return Ok(());
         }
         self.was_asked = true;

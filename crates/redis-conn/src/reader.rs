@@ -5,14 +5,12 @@ use std::sync::Arc;
 use redis::Value;
 use tokio::time::Instant;
 
-use crate::batch::Batcher;
 use crate::error::{Class, Error, Result};
 use crate::handshake::Purpose;
 use crate::link::Link;
-use crate::options::get_command;
-use crate::request::Request;
 use crate::setup::Setup;
 use crate::supervisor::Supervised;
+use crate::typed::Get;
 
 /// Which node answers typed reads. Replicas lag behind, so they may answer with older values, even older than
 /// what the same caller wrote before.
@@ -35,7 +33,6 @@ pub enum ReadFrom {
 /// A supervised connection to a replica.
 pub(crate) struct Reader {
     lane: Supervised,
-    batcher: Option<Batcher>,
     falls_back: bool,
 }
 
@@ -51,8 +48,7 @@ impl Reader {
         let dialer = setup.dialer.sharing(Arc::clone(&setup.config), purpose);
         let source = setup.source.replicas()?;
         let lane = Supervised::start(&setup.beside(Arc::clone(&setup.config), dialer, source));
-        let batcher = Batcher::start(&lane.link);
-        Some(Self { lane, batcher, falls_back })
+        Some(Self { lane, falls_back })
     }
 
     /// Waits for the connection where nothing else will do.
@@ -62,13 +58,7 @@ impl Reader {
 
     /// What the replica answered; `None` when the master has to be asked.
     pub(crate) async fn get(&self, key: &[u8], deadline: Instant) -> Option<Result<Value>> {
-        let answer = match &self.batcher {
-            Some(batcher) if batcher.is_due() => batcher.get(key, deadline).await,
-            _ => {
-                let command = get_command(key);
-                self.lane.link.send(&command, (&command).bytes(), deadline).await
-            }
-        };
+        let answer = self.lane.link.perform(&Get(key), deadline).await;
         match answer {
             Err(error) if self.falls_back && is_of_the_node(&error) => None,
             // Error replies come as data; a replica that cannot answer now is none of the caller's business.
@@ -85,9 +75,6 @@ impl Reader {
 
     pub(crate) async fn stop(&self) {
         self.lane.stop().await;
-        if let Some(batcher) = &self.batcher {
-            batcher.stop();
-        }
     }
 }
 

@@ -152,7 +152,7 @@ fn argument_bytes(argument: redis::Arg<&[u8]>) -> usize {
     }
 }
 
-fn as_error(value: &Value) -> Option<&ServerError> {
+pub(crate) fn as_error(value: &Value) -> Option<&ServerError> {
     match value {
         Value::ServerError(error) => Some(error),
         _ => None,

@@ -138,7 +138,7 @@ async fn establish(link: &Link) -> Result<(Arc<Live>, Driver), Failure> {
     let epoch = setup.epoch();
     let dialed = setup.dialer.dial(&endpoint).await.map_err(|error| Failure::at(&endpoint, error))?;
     setup.source.verify(&endpoint, &dialed.server).map_err(|error| Failure::at(&endpoint, error))?;
-    Ok((Arc::new(Live::new(&dialed, epoch, endpoint, &link.budget)), dialed.driver))
+    Ok((Arc::new(Live::new(&dialed, epoch, endpoint, link)), dialed.driver))
 }
 
 /// A failed attempt and where it went.

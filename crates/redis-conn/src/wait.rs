@@ -10,7 +10,6 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use crate::batch::{hand_out, join};
 use crate::classify::server_error;
 use crate::config::Config;
 use crate::error::{Class, Error, ErrorKind, Result};
@@ -82,7 +81,10 @@ impl Committer {
 
     /// Sends a write with others, and answers when enough replicas have it.
     pub(crate) async fn write(&self, write: Write, bytes: usize, deadline: Instant) -> Result<Value> {
-        join(&self.lane.link, &self.queue, bytes, || write, deadline).await
+        let link = &self.lane.link;
+        link.check_up()?;
+        let _share = link.charge(bytes, deadline).await?;
+        self.queue.push(write, deadline).await
     }
 
     pub(crate) async fn stop(&self) {
@@ -154,6 +156,22 @@ fn judge(mut replies: Vec<Value>, replicas: u32) -> Result<(Vec<Value>, Option<E
         _ => return Err(reply::unexpected()),
     };
     Ok((replies, unmet))
+}
+
+fn hand_out(members: &mut Vec<Member<Write>>, outcome: Result<Vec<Value>>) {
+    match outcome {
+        Ok(values) if values.len() == members.len() => {
+            for (member, value) in members.drain(..).zip(values) {
+                member.answer(Ok(value));
+            }
+        }
+        outcome => {
+            let error = outcome.err().unwrap_or_else(reply::unexpected);
+            for member in members.drain(..) {
+                member.answer(Err(error.restated()));
+            }
+        }
+    }
 }
 
 /// A write that the server refused keeps its own error.

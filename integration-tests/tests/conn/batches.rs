@@ -147,28 +147,32 @@ async fn a_cancelled_member_leaves_its_batch_alone() {
 }
 
 #[tokio::test]
-async fn each_member_keeps_its_own_deadline_and_a_queued_one_is_never_written() {
+async fn each_member_keeps_its_own_deadline_and_one_that_waits_is_never_written() {
+    const LARGE: usize = 32 << 20;
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
-    let settings = Batching { threshold: Some(0), concurrency: 1, ..Batching::default() };
-    let config = config(&proxy.url()).with_batching(settings).with_stall_timeout(Duration::from_secs(30));
+    let settings = Batching { threshold: Some(0), large_value: 2 * LARGE, ..Batching::default() };
+    let config = config(&proxy.url())
+        .with_batching(settings)
+        .with_max_in_flight_bytes(2 * LARGE)
+        .with_stall_timeout(Duration::from_secs(30));
     let conn = Conn::connect(config).await.expect("connect");
-    proxy.set_replies(Fault::Stuck);
+    // More than all buffers on the way hold, so that what comes after it waits to be written.
+    proxy.set_requests(Fault::Stuck);
     let first = tokio::spawn({
         let conn = conn.clone();
-        async move { conn.set(b"first", b"x", SetOptions::new(), patient()).await }
+        async move { conn.set(b"first", &vec![7; LARGE], SetOptions::new(), patient()).await }
     });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    // The only write loop waits for the first batch, so these stay queued.
-    let calls = (0..16).map(|_| conn.set(b"queued", b"x", SetOptions::new(), within(150)));
+    let calls = (0..16).map(|_| conn.set(b"waits", b"x", SetOptions::new(), within(150)));
     for call in futures_util::future::join_all(calls).await {
-        let error = call.expect_err("queued until its deadline");
+        let error = call.expect_err("waits until its deadline");
         assert_eq!((error.kind(), error.class()), (ErrorKind::Timeout, Class::NotSent));
     }
-    proxy.set_replies(Fault::None);
+    proxy.set_requests(Fault::None);
     assert!(first.await.expect("call").expect("SET"));
     conn.run(&redis::cmd("PING"), patient()).await.expect("PING");
-    assert_eq!(conn.get(b"queued", patient()).await.expect("GET"), None);
+    assert_eq!(conn.get(b"waits", patient()).await.expect("GET"), None);
 }
 
 #[tokio::test]

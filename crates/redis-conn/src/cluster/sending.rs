@@ -13,6 +13,7 @@ use crate::reader::ReadFrom;
 use crate::reply;
 use crate::routing::{Gather, Route};
 use crate::topology::Replies;
+use crate::typed::Get;
 use crate::wait::WriteConcern;
 
 impl Cluster {
@@ -50,7 +51,7 @@ impl Cluster {
         deadline: Instant,
     ) -> Result<Option<Vec<u8>>> {
         if self.shards.setup().config.read_from != ReadFrom::Replica {
-            let command = crate::options::get_command(key);
+            let command = Get(key).command();
             return reply::bytes(self.send_to(Some(slot), &command, Delivery::Answered, deadline).await?);
         }
         // The master is not to be asked, so it has to be a replica after all.

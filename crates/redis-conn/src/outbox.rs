@@ -1,0 +1,218 @@
+//! What waits until the pump of a connection takes it.
+
+use std::task::Waker;
+
+use redis::Value;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::group::Group;
+use crate::mux::{Answer, Cause, Expected, Lost};
+use crate::observe::BatchKind;
+use crate::request::Request;
+use crate::typed::Typed;
+
+/// Requests that the pump has not taken yet, and what it needs to know.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    pub(crate) requests: Requests,
+    pub(crate) pump: Option<Waker>,
+    /// The pump has nothing to write, and sleeps until it is woken.
+    pub(crate) is_idle: bool,
+    /// No deadline of a request that is unanswered is before this; `None` is for ever.
+    pub(crate) due: Option<Instant>,
+    pub(crate) over: Option<Over>,
+}
+
+/// Why nothing is sent any more.
+pub(crate) struct Over {
+    pub(crate) cause: Cause,
+    /// An error that the server closed the connection with, before it was asked anything.
+    pub(crate) farewell: Option<Value>,
+}
+
+/// Requests in the order in which they are sent: `reads`, `entries`, `writes`. Reads overtake only what nobody waited for
+/// before he read.
+#[derive(Default)]
+pub(crate) struct Requests {
+    pub(crate) reads: Group,
+    pub(crate) entries: Vec<Entry>,
+    /// Those of `entries` that stand alone, one after the other.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) writes: Group,
+}
+
+pub(crate) enum Entry {
+    Alone(Waiting),
+    Together(BatchKind, Group),
+}
+
+/// Who waits for the replies to one request.
+pub(crate) struct Waiting {
+    /// Bytes of the request.
+    pub(crate) len: usize,
+    skip: usize,
+    /// `None` is one reply that is the answer itself; otherwise so many are collected.
+    keep: Option<usize>,
+    collected: Vec<Value>,
+    deadline: Option<Instant>,
+    /// `None` once it was told that it is late.
+    answer: Option<oneshot::Sender<Answer>>,
+}
+
+impl Outbox {
+    /// Notes the deadline of a new request; returns the pump if it has to be woken.
+    pub(crate) fn note(&mut self, deadline: Option<Instant>) -> Option<Waker> {
+        let is_sooner = deadline.is_some_and(|deadline| self.due.is_none_or(|due| deadline < due));
+        if is_sooner {
+            self.due = deadline;
+        }
+        let wakes = std::mem::take(&mut self.is_idle) || is_sooner;
+        if wakes { self.pump.clone() } else { None }
+    }
+}
+
+impl Requests {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.reads.is_empty() && self.writes.is_empty()
+    }
+
+    pub(crate) fn push<R: Request>(
+        &mut self,
+        request: &R,
+        deadline: Option<Instant>,
+        answer: oneshot::Sender<Answer>,
+    ) {
+        self.close(BatchKind::Set);
+        let before = self.bytes.len();
+        request.write_to(&mut self.bytes);
+        let len = self.bytes.len() - before;
+        self.entries.push(Entry::Alone(Waiting::new(request, len, deadline, answer)));
+    }
+
+    /// Adds an operation to the group of its kind, of at most `limit` members.
+    pub(crate) fn join<T: Typed>(
+        &mut self,
+        operation: &T,
+        limit: usize,
+        deadline: Instant,
+        answer: oneshot::Sender<Answer>,
+    ) {
+        if self.group(T::KIND).len() >= limit {
+            self.close(T::KIND);
+        }
+        self.group(T::KIND).join(operation, deadline, answer);
+    }
+
+    /// What comes after it is sent after it.
+    fn close(&mut self, kind: BatchKind) {
+        let group = std::mem::take(self.group(kind));
+        if !group.is_empty() {
+            self.entries.push(Entry::Together(kind, group));
+        }
+    }
+
+    fn group(&mut self, kind: BatchKind) -> &mut Group {
+        match kind {
+            BatchKind::Get => &mut self.reads,
+            BatchKind::Set => &mut self.writes,
+        }
+    }
+
+    /// Takes out those whose deadline has come, and tells them.
+    pub(crate) fn take_back(&mut self, now: Instant) {
+        self.reads.take_back(now);
+        self.writes.take_back(now);
+        let bytes = std::mem::take(&mut self.bytes);
+        let mut rest = &bytes[..];
+        self.entries.retain_mut(|entry| match entry {
+            Entry::Together(_, group) => {
+                group.take_back(now);
+                !group.is_empty()
+            }
+            Entry::Alone(waiting) => {
+                let (own, others) = rest.split_at(waiting.len);
+                rest = others;
+                let is_late = waiting.is_late(now);
+                if is_late {
+                    waiting.fail(false, Cause::Late);
+                } else {
+                    self.bytes.extend_from_slice(own);
+                }
+                !is_late
+            }
+        });
+    }
+
+    /// The earliest deadline.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        let entries = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Alone(waiting) => waiting.due(),
+            Entry::Together(_, group) => group.due(),
+        });
+        entries.chain(self.reads.due()).chain(self.writes.due()).min()
+    }
+
+    /// Tells all of them that they were not sent.
+    pub(crate) fn fail(mut self, cause: &Cause) {
+        self.reads.fail(cause);
+        self.writes.fail(cause);
+        for entry in &mut self.entries {
+            match entry {
+                Entry::Alone(waiting) => waiting.fail(false, cause.clone()),
+                Entry::Together(_, group) => group.fail(cause),
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn new<R: Request>(
+        request: &R,
+        len: usize,
+        deadline: Option<Instant>,
+        answer: oneshot::Sender<Answer>,
+    ) -> Self {
+        let Expected { skip, keep } = request.expects();
+        let collected = Vec::with_capacity(keep.unwrap_or(0));
+        Self { len, skip, keep, collected, deadline, answer: Some(answer) }
+    }
+
+    /// Takes the next reply; true when that was the last.
+    pub(crate) fn reply(&mut self, reply: Value) -> bool {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        let answer = match self.keep {
+            None => reply,
+            Some(keep) => {
+                self.collected.push(reply);
+                if self.collected.len() < keep {
+                    return false;
+                }
+                Value::Array(std::mem::take(&mut self.collected))
+            }
+        };
+        self.tell(Ok(answer));
+        true
+    }
+
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        self.due().is_some_and(|due| due <= now)
+    }
+
+    /// Its deadline, while it waits.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.deadline.filter(|_| self.answer.is_some())
+    }
+
+    pub(crate) fn fail(&mut self, is_sent: bool, cause: Cause) {
+        self.tell(Err(Lost::new(is_sent, cause)));
+    }
+
+    fn tell(&mut self, answer: Answer) {
+        // Whoever is late or has gone does not want it.
+        let _ = self.answer.take().map(|caller| caller.send(answer));
+    }
+}
