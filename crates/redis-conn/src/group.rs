@@ -4,13 +4,12 @@
 //! one request to the gate and to the observer.
 
 use redis::{ServerError, Value};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::classify::server_error;
 use crate::error::Error;
 use crate::launch::recycle;
-use crate::mux::{Answer, Cause, Lost};
+use crate::mux::{Answer, Caller, Cause, Lost};
 use crate::observe::{BatchKind, Permit};
 use crate::typed::{Typed, write_header};
 
@@ -33,7 +32,7 @@ struct Member {
     is_part: bool,
     deadline: Instant,
     /// `None` once it was answered.
-    answer: Option<oneshot::Sender<Answer>>,
+    caller: Option<Caller>,
 }
 
 impl Group {
@@ -46,16 +45,11 @@ impl Group {
     }
 
     /// Adds an operation.
-    pub(crate) fn join<T: Typed>(
-        &mut self,
-        operation: &T,
-        deadline: Instant,
-        answer: oneshot::Sender<Answer>,
-    ) {
+    pub(crate) fn join<T: Typed>(&mut self, operation: &T, deadline: Instant, caller: Caller) {
         let before = self.frames.len();
         let is_part = operation.write_frame(&mut self.frames);
         let len = self.frames.len() - before;
-        self.members.push(Member { len, is_part, deadline, answer: Some(answer) });
+        self.members.push(Member { len, is_part, deadline, caller: Some(caller) });
     }
 
     /// Takes out members whose deadline has come, and tells them so, and those whose callers have gone.
@@ -180,14 +174,14 @@ impl Flight {
     pub(crate) fn expire(&mut self, now: Instant) {
         let rest = &mut self.members[self.answered..];
         rest.iter_mut().filter(|member| member.is_late(now)).for_each(|late| late.lose(true, Cause::Late));
-        if rest.iter().all(|member| member.answer.is_none()) {
+        if rest.iter().all(|member| member.caller.is_none()) {
             self.finish(true, &Cause::Late);
         }
     }
 
     /// The earliest deadline of those who wait.
     pub(crate) fn due(&self) -> Option<Instant> {
-        let waiting = self.members[self.answered..].iter().filter(|member| member.answer.is_some());
+        let waiting = self.members[self.answered..].iter().filter(|member| member.caller.is_some());
         waiting.map(|member| member.deadline).min()
     }
 
@@ -242,16 +236,17 @@ impl Flight {
 
 impl Member {
     fn is_late(&self, now: Instant) -> bool {
-        self.answer.is_some() && self.deadline <= now
+        self.caller.is_some() && self.deadline <= now
     }
 
     fn is_wanted(&self, now: Instant) -> bool {
-        self.deadline > now && self.answer.as_ref().is_some_and(|answer| !answer.is_closed())
+        self.deadline > now && self.caller.as_ref().is_some_and(|caller| !caller.is_gone())
     }
 
     fn tell(&mut self, answer: Answer) {
-        // Whoever is late or has gone does not want it.
-        let _ = self.answer.take().map(|caller| caller.send(answer));
+        if let Some(caller) = self.caller.take() {
+            caller.tell(answer);
+        }
     }
 
     fn lose(&mut self, is_sent: bool, cause: Cause) {

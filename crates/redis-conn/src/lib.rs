@@ -44,6 +44,7 @@ mod sentinel;
 mod setters;
 mod setup;
 mod shards;
+mod slot;
 mod slots;
 mod stream;
 mod supervisor;

@@ -7,7 +7,6 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 use redis::Value;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::classify::{SendState, lost};
@@ -17,6 +16,7 @@ use crate::group::Flight;
 use crate::outbox::{Outbox, Over, Requests, Waiting};
 use crate::request::Request;
 use crate::setup::Setup;
+use crate::slot::{Pending, Slot};
 use crate::stream::Traffic;
 use crate::typed::Typed;
 
@@ -59,6 +59,9 @@ pub(crate) struct Lost {
 
 pub(crate) type Answer = Result<Value, Lost>;
 
+/// Who waits for an answer. Dropped, it tells him that there will be none.
+pub(crate) struct Caller(Option<Arc<Slot<Answer>>>);
+
 /// What there was to take.
 #[derive(PartialEq)]
 pub(crate) enum Taken {
@@ -71,8 +74,14 @@ pub(crate) enum Taken {
 /// What was sent and is not answered.
 pub(crate) enum Owed {
     /// `start` is the position of its first byte in the stream.
-    Alone { start: u64, waiting: Waiting },
-    Together { start: u64, flight: Flight },
+    Alone {
+        start: u64,
+        waiting: Waiting,
+    },
+    Together {
+        start: u64,
+        flight: Flight,
+    },
 }
 
 /// What a request expects: replies that say nothing, and then its own.
@@ -125,19 +134,15 @@ impl Mux {
     }
 
     /// The answer to come, or what is known already of a connection that is over.
-    async fn put(
-        &self,
-        deadline: Option<Instant>,
-        put: impl FnOnce(&mut Requests, oneshot::Sender<Answer>),
-    ) -> Answer {
+    async fn put(&self, deadline: Option<Instant>, put: impl FnOnce(&mut Requests, Caller)) -> Answer {
         let answered = {
-            let (answer, answered) = oneshot::channel();
+            let (caller, answered) = Caller::new();
             let mut outbox = self.0.outbox.lock();
             if let Some(over) = &mut outbox.over {
                 let lost = Lost::new(false, over.cause.clone());
                 return over.farewell.take().ok_or(lost);
             }
-            put(&mut outbox.requests, answer);
+            put(&mut outbox.requests, caller);
             let pump = outbox.note(deadline);
             drop(outbox);
             if let Some(pump) = pump {
@@ -145,7 +150,7 @@ impl Mux {
             }
             answered
         };
-        answered.await.unwrap_or_else(|_| Err(Lost::unknown()))
+        answered.await
     }
 
     /// Whom to wake when there is something for the pump to do.
@@ -224,6 +229,33 @@ impl Owed {
         match self {
             Self::Alone { start, waiting } => waiting.fail(*start < written, cause.clone()),
             Self::Together { start, flight } => flight.fail(*start < written, cause),
+        }
+    }
+}
+
+impl Caller {
+    /// A caller, and the answer that it waits for.
+    pub(crate) fn new() -> (Self, Pending<Answer>) {
+        let (slot, pending) = Slot::new();
+        (Self(Some(slot)), pending)
+    }
+
+    /// Whether nobody waits any more.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.as_ref().is_none_or(|slot| slot.is_over())
+    }
+
+    pub(crate) fn tell(mut self, answer: Answer) {
+        if let Some(slot) = self.0.take() {
+            slot.finish(|_| answer);
+        }
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            slot.finish(|_| Err(Lost::unknown()));
         }
     }
 }

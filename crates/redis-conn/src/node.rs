@@ -146,7 +146,7 @@ impl Node {
 
     /// Sends a write that replicas have to confirm. Error replies come back as data.
     pub(crate) async fn confirm(&self, write: Write, deadline: Instant) -> Result<Value> {
-        let bytes = (&write.command).bytes();
+        let bytes = write.command.bytes();
         let unconfigured = || Error::not_sent(ErrorKind::Unsupported, "write_concern is Fast");
         self.committer.as_ref().ok_or_else(unconfigured)?.write(write, bytes, deadline).await
     }

@@ -3,11 +3,10 @@
 use std::task::Waker;
 
 use redis::Value;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::group::Group;
-use crate::mux::{Answer, Cause, Expected, Lost};
+use crate::mux::{Answer, Caller, Cause, Expected, Lost};
 use crate::observe::BatchKind;
 use crate::request::Request;
 use crate::typed::Typed;
@@ -57,7 +56,7 @@ pub(crate) struct Waiting {
     collected: Vec<Value>,
     deadline: Option<Instant>,
     /// `None` once it was told that it is late.
-    answer: Option<oneshot::Sender<Answer>>,
+    caller: Option<Caller>,
 }
 
 impl Outbox {
@@ -77,31 +76,20 @@ impl Requests {
         self.entries.is_empty() && self.reads.is_empty() && self.writes.is_empty()
     }
 
-    pub(crate) fn push<R: Request>(
-        &mut self,
-        request: &R,
-        deadline: Option<Instant>,
-        answer: oneshot::Sender<Answer>,
-    ) {
+    pub(crate) fn push<R: Request>(&mut self, request: &R, deadline: Option<Instant>, caller: Caller) {
         self.close(BatchKind::Set);
         let before = self.bytes.len();
         request.write_to(&mut self.bytes);
         let len = self.bytes.len() - before;
-        self.entries.push(Entry::Alone(Waiting::new(request, len, deadline, answer)));
+        self.entries.push(Entry::Alone(Waiting::new(request, len, deadline, caller)));
     }
 
     /// Adds an operation to the group of its kind, of at most `limit` members.
-    pub(crate) fn join<T: Typed>(
-        &mut self,
-        operation: &T,
-        limit: usize,
-        deadline: Instant,
-        answer: oneshot::Sender<Answer>,
-    ) {
+    pub(crate) fn join<T: Typed>(&mut self, operation: &T, limit: usize, deadline: Instant, caller: Caller) {
         if self.group(T::KIND).len() >= limit {
             self.close(T::KIND);
         }
-        self.group(T::KIND).join(operation, deadline, answer);
+        self.group(T::KIND).join(operation, deadline, caller);
     }
 
     /// What comes after it is sent after it.
@@ -167,15 +155,10 @@ impl Requests {
 }
 
 impl Waiting {
-    fn new<R: Request>(
-        request: &R,
-        len: usize,
-        deadline: Option<Instant>,
-        answer: oneshot::Sender<Answer>,
-    ) -> Self {
+    fn new<R: Request>(request: &R, len: usize, deadline: Option<Instant>, caller: Caller) -> Self {
         let Expected { skip, keep } = request.expects();
         let collected = Vec::with_capacity(keep.unwrap_or(0));
-        Self { len, skip, keep, collected, deadline, answer: Some(answer) }
+        Self { len, skip, keep, collected, deadline, caller: Some(caller) }
     }
 
     /// Takes the next reply; true when that was the last.
@@ -204,7 +187,7 @@ impl Waiting {
 
     /// Its deadline, while it waits.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.deadline.filter(|_| self.answer.is_some())
+        self.deadline.filter(|_| self.caller.is_some())
     }
 
     pub(crate) fn fail(&mut self, is_sent: bool, cause: Cause) {
@@ -212,7 +195,8 @@ impl Waiting {
     }
 
     fn tell(&mut self, answer: Answer) {
-        // Whoever is late or has gone does not want it.
-        let _ = self.answer.take().map(|caller| caller.send(answer));
+        if let Some(caller) = self.caller.take() {
+            caller.tell(answer);
+        }
     }
 }

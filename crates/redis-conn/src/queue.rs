@@ -3,9 +3,9 @@
 //! An operation costs one allocation here and no timer of its own: the deadlines of those that are queued are kept
 //! by one task for each queue, and of those that were sent by the loop that sent them.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use parking_lot::Mutex;
 use redis::Value;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Class, Error, ErrorKind, Result};
+use crate::slot::{Pending, Slot};
 
 #[cfg(test)]
 mod tests;
@@ -37,11 +38,8 @@ struct Waiting<T> {
 pub(crate) struct Member<T> {
     pub(crate) payload: T,
     deadline: Instant,
-    slot: Arc<Slot>,
+    slot: Arc<Slot<Result<Value>>>,
 }
-
-/// The answer to come. Dropping it takes back an operation that has not been sent yet.
-pub(crate) struct Answer(Arc<Slot>);
 
 impl<T> Queue<T> {
     /// A queue for at most `max_wanted` operations whose callers still wait.
@@ -56,9 +54,8 @@ impl<T> Queue<T> {
     }
 
     /// Queues an operation.
-    pub(crate) fn push(&self, payload: T, deadline: Instant) -> Answer {
-        let slot = Arc::new(Slot::default());
-        let answer = Answer(Arc::clone(&slot));
+    pub(crate) fn push(&self, payload: T, deadline: Instant) -> Pending<Result<Value>> {
+        let (slot, answer) = Slot::new();
         let member = Member { payload, deadline, slot };
         let mut waiting = self.waiting.lock();
         if waiting.is_closed {
@@ -194,78 +191,5 @@ fn unanswered(kind: ErrorKind, is_sent: bool) -> Error {
         Error::new(kind, Class::Ambiguous, "waiting for the answer; the command may have run")
     } else {
         Error::not_sent(kind, "while queued for a batch; nothing was sent")
-    }
-}
-
-/// What the caller and the loop that sends share of one operation.
-#[derive(Default)]
-struct Slot(Mutex<Progress>);
-
-#[derive(Default)]
-struct Progress {
-    stage: Stage,
-    waker: Option<Waker>,
-    answer: Option<Result<Value>>,
-}
-
-#[derive(Default, PartialEq)]
-enum Stage {
-    #[default]
-    Queued,
-    Sent,
-    /// Answered, or its caller has gone.
-    Over,
-}
-
-impl Slot {
-    /// Whether it is to be sent now: its caller can take it back no more.
-    fn start(&self) -> bool {
-        let mut progress = self.0.lock();
-        let is_queued = progress.stage == Stage::Queued;
-        if is_queued {
-            progress.stage = Stage::Sent;
-        }
-        is_queued
-    }
-
-    fn is_over(&self) -> bool {
-        self.0.lock().stage == Stage::Over
-    }
-
-    /// Sets the answer, unless it is over already; `answer` is told whether the operation was sent.
-    fn finish(&self, answer: impl FnOnce(bool) -> Result<Value>) {
-        let mut progress = self.0.lock();
-        if progress.stage == Stage::Over {
-            return;
-        }
-        progress.answer = Some(answer(progress.stage == Stage::Sent));
-        progress.stage = Stage::Over;
-        let waker = progress.waker.take();
-        drop(progress);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl Future for Answer {
-    type Output = Result<Value>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut progress = self.0.0.lock();
-        if let Some(answer) = progress.answer.take() {
-            return Poll::Ready(answer);
-        }
-        match &mut progress.waker {
-            Some(waker) => waker.clone_from(context.waker()),
-            waker => *waker = Some(context.waker().clone()),
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.0.0.lock().stage = Stage::Over;
     }
 }

@@ -212,7 +212,8 @@ mod tests {
     #[test]
     fn operations_are_the_commands_of_redis_rs() {
         assert_eq!(alone(&Get(b"k\r\n")), redis::cmd("GET").arg("k\r\n").get_packed_command());
-        let once = SetOptions::new().with_ttl(Duration::from_millis(1_500)).with_condition(Condition::IfAbsent);
+        let once =
+            SetOptions::new().with_ttl(Duration::from_millis(1_500)).with_condition(Condition::IfAbsent);
         let keep = SetOptions::new().with_expiry(Expiry::Keep).with_condition(Condition::IfPresent);
         let texts: [(SetOptions, &[&str]); 3] =
             [(SetOptions::new(), &[]), (once, &["PX", "1500", "NX"]), (keep, &["KEEPTTL", "XX"])];

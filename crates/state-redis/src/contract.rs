@@ -12,6 +12,7 @@ use state_core::{
 use crate::backend::{RedisBackend, is_outage};
 use crate::exec::Task;
 use crate::operation::Operation;
+use crate::put::TtlOnServer;
 use crate::scan::{Counted, KeyScan};
 use crate::{batch, clear, health, many_keys, reply, scan};
 
@@ -151,21 +152,38 @@ impl RedisBackend {
         condition: Condition,
     ) -> Vec<StateResult<bool>> {
         let mut task = self.inner.door.begin(operation);
-        let commands = items.iter().map(|item| {
+        let puts = items.iter().map(|item| {
             let options = PutOptions { ttl: item.ttl, condition };
-            Ok(self.inner.put(operation, item.key, item.value, options)?.command())
+            self.inner.put(operation, item.key, item.value, options)
         });
-        let results = self.batch(&task, commands, reply::written).await;
+        let results = if condition == Condition::Always && self.are_plain(items) {
+            many_keys::store(&task, self.inner.config.pipeline_batch_size, puts).await
+        } else {
+            self.batch(&task, puts.map(|put| Ok(put?.command())), reply::written).await
+        };
         for (item, _) in items.iter().zip(&results).filter(|(_, result)| matches!(result, Ok(true))) {
             task.wrote(item.value.len());
         }
         task.end_batch(results)
     }
 
+    /// Whether an `MSET` can store them: it has no TTL, and is no transaction with what else is in the batch.
+    fn are_plain(&self, items: &[PutItem<'_>]) -> bool {
+        let never = |item: &PutItem<'_>| {
+            matches!(TtlOnServer::resolve(item.ttl, self.inner.default_ttl_ms), Ok(TtlOnServer::Never))
+        };
+        self.takes_many_keys() && items.iter().all(never)
+    }
+
+    /// Whether all keys are on one server, which may be given them in one command of its own.
+    fn takes_many_keys(&self) -> bool {
+        self.inner.door.is_one_server() && !self.inner.config.atomic_batches
+    }
+
     /// The stored bytes. One server answers `MGET` fastest; over many, or as a transaction, it is `GET`s.
     async fn read_stored(&self, task: &Task<'_>, keys: &[&[u8]]) -> Vec<StateResult<Option<Vec<u8>>>> {
         let config = &self.inner.config;
-        if self.inner.door.is_one_server() && !config.atomic_batches {
+        if self.takes_many_keys() {
             let stored = keys.iter().map(|key| self.inner.keyspace.encode(key)).collect();
             return many_keys::read(task, config.pipeline_batch_size, stored).await;
         }
@@ -176,7 +194,7 @@ impl RedisBackend {
     /// One server takes an `UNLINK` of many keys; over many, or as a transaction, each key has its own.
     async fn delete_stored(&self, task: &Task<'_>, keys: &[&[u8]]) -> Vec<StateResult<()>> {
         let config = &self.inner.config;
-        if self.inner.door.is_one_server() && !config.atomic_batches {
+        if self.takes_many_keys() {
             let stored = keys.iter().map(|key| self.inner.keyspace.encode(key)).collect();
             return many_keys::delete(task, config.pipeline_batch_size, stored).await;
         }

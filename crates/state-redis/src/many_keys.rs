@@ -1,11 +1,14 @@
 //! Batches on one server as one command of many keys: it costs the server about half of as many commands.
 
+use std::collections::VecDeque;
+
 use redis::{Pipeline, Value};
 use state_core::{ErrorKind, StateError, StateResult};
 
 use crate::batch::{REQUEST_BYTES, not_sent};
 use crate::error;
 use crate::exec::Task;
+use crate::put::Put;
 use crate::reply;
 
 /// What one key brought.
@@ -42,30 +45,76 @@ pub(crate) async fn delete(
     answers.results
 }
 
-/// Results in the order of the caller's keys, filled in as requests are answered.
+/// Stores values that have no condition and no TTL, in requests of at most `size` of them, in order; as [`read`] reads.
+///
+/// Requests are made as they are needed, so that a long batch is not in memory twice.
+pub(crate) async fn store<'v>(
+    task: &Task<'_>,
+    size: usize,
+    puts: impl Iterator<Item = StateResult<Put<'v>>>,
+) -> Vec<StateResult<bool>> {
+    let mut answers = Answers::default();
+    let mut request = Vec::new();
+    let mut bytes = 0;
+    for put in puts {
+        if let Some(put) = answers.sort(put) {
+            bytes += put.len();
+            request.push(put);
+        }
+        if request.len() >= size || bytes >= REQUEST_BYTES {
+            answers.store(task, &request).await;
+            request.clear();
+            bytes = 0;
+        }
+    }
+    answers.store(task, &request).await;
+    answers.results
+}
+
+/// Results in the order of the caller's items, filled in as requests are answered.
+#[derive(Default)]
 struct Answers<T> {
     results: Vec<StateResult<T>>,
-    /// Where the results of the keys that are asked for go.
-    places: std::vec::IntoIter<usize>,
+    /// Where the results of the items that are sent go.
+    places: VecDeque<usize>,
     failure: Option<StateError>,
 }
 
 /// The keys to ask for, and the results of those that cannot be.
 fn sort<T: Default>(keys: Vec<StateResult<Vec<u8>>>) -> (Vec<Vec<u8>>, Answers<T>) {
-    let mut results = Vec::with_capacity(keys.len());
-    let mut places = Vec::with_capacity(keys.len());
-    let mut asked = Vec::with_capacity(keys.len());
-    for key in keys {
-        match key {
-            Ok(key) => {
-                places.push(results.len());
-                asked.push(key);
-                results.push(Ok(T::default()));
+    let mut answers = Answers::default();
+    let asked = keys.into_iter().filter_map(|key| answers.sort(key)).collect();
+    (asked, answers)
+}
+
+impl<T: Default> Answers<T> {
+    /// The next item, if it is to be sent.
+    fn sort<I>(&mut self, item: StateResult<I>) -> Option<I> {
+        match item {
+            Ok(item) => {
+                self.places.push_back(self.results.len());
+                self.results.push(Ok(T::default()));
+                Some(item)
             }
-            Err(error) => results.push(Err(error)),
+            Err(error) => {
+                self.results.push(Err(error));
+                None
+            }
         }
     }
-    (asked, Answers { results, places: places.into_iter(), failure: None })
+}
+
+impl Answers<bool> {
+    async fn store(&mut self, task: &Task<'_>, puts: &[Put<'_>]) {
+        if puts.is_empty() {
+            return;
+        }
+        let stored = match self.check() {
+            Ok(()) => store_request(task, puts).await,
+            Err(error) => Err(error),
+        };
+        self.put(puts.len(), stored);
+    }
 }
 
 impl<T> Answers<T> {
@@ -75,7 +124,7 @@ impl<T> Answers<T> {
     }
 
     fn put(&mut self, count: usize, answers: StateResult<Vec<StateResult<T>>>) {
-        let places = self.places.by_ref().take(count);
+        let places = self.places.drain(..count);
         match answers {
             Ok(answers) => places.zip(answers).for_each(|(place, answer)| self.results[place] = answer),
             Err(error) => {
@@ -131,6 +180,28 @@ async fn read_each(task: &Task<'_>, keys: &[Vec<u8>]) -> StateResult<Vec<Found>>
         .into_iter()
         .map(|reply| reply.and_then(|value| reply::bytes(task.operation(), value)))
         .collect())
+}
+
+async fn store_request(task: &Task<'_>, puts: &[Put<'_>]) -> StateResult<Vec<StateResult<bool>>> {
+    let mut command = redis::cmd("MSET");
+    puts.iter().for_each(|put| put.add_to(&mut command));
+    match task.command(&command).await {
+        Ok(reply) => {
+            let stored = reply::written(task.operation(), reply)?;
+            Ok(puts.iter().map(|_| Ok(stored)).collect())
+        }
+        // As with reads.
+        Err(error) if error.kind() == ErrorKind::Auth => {
+            let mut pipeline = Pipeline::with_capacity(puts.len());
+            for put in puts {
+                pipeline.add_command(put.command());
+            }
+            let replies = task.pipeline(&pipeline).await?;
+            let written = |reply| reply::written(task.operation(), reply);
+            Ok(replies.into_iter().map(|reply| reply.and_then(written)).collect())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 async fn delete_request(task: &Task<'_>, keys: &[Vec<u8>]) -> StateResult<Vec<StateResult<()>>> {

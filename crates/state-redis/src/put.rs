@@ -87,6 +87,16 @@ impl<'a> Put<'a> {
         command
     }
 
+    /// Bytes that it stores.
+    pub(crate) fn len(&self) -> usize {
+        self.stored.len() + self.value.len()
+    }
+
+    /// Adds it to an `MSET`, which knows no TTL and no condition.
+    pub(crate) fn add_to(&self, command: &mut Cmd) {
+        command.arg(&self.stored).arg(&*self.value);
+    }
+
     fn expiry(&self) -> Expiry {
         match self.ttl {
             TtlOnServer::Never => Expiry::Never,

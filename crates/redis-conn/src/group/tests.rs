@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use redis::Cmd;
 
@@ -10,22 +11,23 @@ use super::*;
 use crate::error::{Class, ErrorKind};
 use crate::observe::{Outcome, Settle};
 use crate::options::SetOptions;
+use crate::slot::Pending;
 use crate::typed::{Get, Set};
 
 /// What the callers of a group are told.
 #[derive(Default)]
-struct Callers(Vec<oneshot::Receiver<Answer>>);
+struct Callers(Vec<Pending<Answer>>);
 
 impl Callers {
     fn join<T: Typed>(&mut self, group: &mut Group, operation: &T, seconds: u64) {
-        let (answer, answered) = oneshot::channel();
-        group.join(operation, Instant::now() + Duration::from_secs(seconds), answer);
-        self.0.push(answered);
+        let (caller, pending) = Caller::new();
+        group.join(operation, Instant::now() + Duration::from_secs(seconds), caller);
+        self.0.push(pending);
     }
 
     /// `None` for those who still wait.
     fn told(&mut self) -> Vec<Option<Answer>> {
-        self.0.iter_mut().map(|answered| answered.try_recv().ok()).collect()
+        self.0.iter_mut().map(FutureExt::now_or_never).collect()
     }
 }
 
@@ -49,7 +51,9 @@ fn launch(group: &mut Group, kind: BatchKind, merges: bool) -> (Flight, Vec<u8>)
 fn packed(commands: &[&[&str]]) -> Vec<u8> {
     let pack = |words: &&[&str]| {
         let mut command = Cmd::new();
-        words.iter().for_each(|word| drop(command.arg(word)));
+        for word in *words {
+            command.arg(word);
+        }
         command.get_packed_command()
     };
     commands.iter().flat_map(pack).collect()
@@ -112,12 +116,8 @@ fn runs_of_plain_writes_share_commands_in_order_with_the_others() {
     callers.join(&mut group, &plain("c"), 60);
     callers.join(&mut group, &plain("d"), 60);
     let (mut flight, out) = launch(&mut group, BatchKind::Set, true);
-    let commands: [&[&str]; 4] = [
-        &["SET", "a", "v"],
-        &["SET", "b", "v", "PX", "1000"],
-        &["INCR", "n"],
-        &["MSET", "c", "v", "d", "v"],
-    ];
+    let commands: [&[&str]; 4] =
+        [&["SET", "a", "v"], &["SET", "b", "v", "PX", "1000"], &["INCR", "n"], &["MSET", "c", "v", "d", "v"]];
     assert_eq!(out, packed(&commands));
     for (reply, is_last) in
         [(Value::Okay, false), (Value::Okay, false), (Value::Int(7), false), (Value::Okay, true)]
@@ -154,7 +154,7 @@ fn a_reply_of_another_shape_is_an_error_for_all() {
         let (mut flight, _) = launch(&mut group, BatchKind::Get, true);
         assert!(flight.reply(reply));
         for answer in callers.told() {
-            let error = Error::from(answer.expect("told").err().expect("an error"));
+            let error = answer.expect("told").map_err(Error::from).expect_err("an error");
             assert_eq!((error.kind(), error.class()), (ErrorKind::Protocol, Class::Ambiguous));
         }
     }
@@ -169,12 +169,12 @@ async fn who_is_late_or_gone_before_it_is_sent_is_taken_out() {
     drop(callers.0.remove(1));
     tokio::time::advance(Duration::from_secs(2)).await;
     group.take_back(Instant::now());
-    let late = Error::from(callers.told().remove(0).expect("told").err().expect("late"));
+    let late = callers.0.remove(0).now_or_never().expect("told").map_err(Error::from).expect_err("late");
     assert_eq!((late.kind(), late.class()), (ErrorKind::Timeout, Class::NotSent));
     let (mut flight, out) = launch(&mut group, BatchKind::Set, true);
     assert_eq!(out, packed(&[&["SET", "stays", "v"]]));
     assert!(flight.reply(Value::Okay));
-    assert!(matches!(callers.told().remove(1), Some(Ok(Value::Okay))));
+    assert!(matches!(callers.told().remove(0), Some(Ok(Value::Okay))));
 }
 
 #[derive(Clone, Default)]
@@ -213,6 +213,7 @@ async fn the_gate_is_told_once_of_a_group() {
     assert_eq!(outcomes(|flight| flight.expire(in_seconds(1))), [Outcome::Cancelled]);
     let late = outcomes(|flight| flight.expire(in_seconds(2)));
     assert_eq!(late, failure(ErrorKind::Timeout, Class::Ambiguous));
-    let lost = outcomes(|flight| flight.fail(true, &std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()));
+    let lost =
+        outcomes(|flight| flight.fail(true, &std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()));
     assert_eq!(lost, failure(ErrorKind::Disconnected, Class::Ambiguous));
 }
