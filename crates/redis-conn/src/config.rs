@@ -150,7 +150,7 @@ pub struct KeepAlive {
 pub struct Batching {
     /// Operations in flight from which on further ones are batched, `None` for never. Default: 12.
     pub threshold: Option<usize>,
-    /// Most operations in one batch. Default: 256.
+    /// Most operations in one batch. Default: 64.
     pub max_members: usize,
     /// Values from this size on travel on a connection of their own, never in a batch. Default: 64 KiB.
     pub large_value: usize,
@@ -195,7 +195,7 @@ impl Default for KeepAlive {
 
 impl Default for Batching {
     fn default() -> Self {
-        Self { threshold: Some(12), max_members: 256, large_value: 64 * 1024 }
+        Self { threshold: Some(12), max_members: 64, large_value: 64 * 1024 }
     }
 }
 

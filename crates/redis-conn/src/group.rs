@@ -139,8 +139,8 @@ impl Flight {
         self.kind
     }
 
-    /// Takes the next reply; true when that was the last.
-    pub(crate) fn reply(&mut self, reply: Value) -> bool {
+    /// Takes the next reply; says how many operations it answers.
+    pub(crate) fn reply(&mut self, reply: Value) -> usize {
         let at = self.answered;
         let run = run_at(&self.members, at, self.merges);
         self.answered += run;
@@ -158,11 +158,17 @@ impl Flight {
             Value::ServerError(error) => self.tell_error(at, run, &error),
             _ => self.members[at..at + run].iter_mut().for_each(|member| member.lose(true, Cause::Protocol)),
         }
-        let is_over = self.answered == self.members.len();
-        if is_over && let Some(permit) = self.permit.take() {
+        if self.is_over()
+            && let Some(permit) = self.permit.take()
+        {
             permit.finish(&self.failure.take().map_or(Ok(()), Err));
         }
-        is_over
+        run
+    }
+
+    /// Whether no more replies are to come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.answered == self.members.len()
     }
 
     /// Share of the members that do better on their own.

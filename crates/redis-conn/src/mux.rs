@@ -202,11 +202,19 @@ impl Mux {
 }
 
 impl Owed {
-    /// Takes the next reply; true when that was the last.
-    pub(crate) fn reply(&mut self, reply: Value) -> bool {
+    /// Takes the next reply; says how many operations it answers.
+    pub(crate) fn reply(&mut self, reply: Value) -> usize {
         match self {
             Self::Alone { waiting, .. } => waiting.reply(reply),
             Self::Together { flight, .. } => flight.reply(reply),
+        }
+    }
+
+    /// Whether no more replies are to come.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Self::Alone { waiting, .. } => waiting.is_over(),
+            Self::Together { flight, .. } => flight.is_over(),
         }
     }
 

@@ -50,8 +50,9 @@ pub(crate) enum Entry {
 pub(crate) struct Waiting {
     /// Bytes of the request.
     pub(crate) len: usize,
-    skip: usize,
-    /// `None` is one reply that is the answer itself; otherwise so many are collected.
+    /// Replies to come.
+    missing: usize,
+    /// `None` is one reply that is the answer itself; otherwise the last so many are collected.
     keep: Option<usize>,
     collected: Vec<Value>,
     deadline: Option<Instant>,
@@ -158,27 +159,31 @@ impl Waiting {
     fn new<R: Request>(request: &R, len: usize, deadline: Option<Instant>, caller: Caller) -> Self {
         let Expected { skip, keep } = request.expects();
         let collected = Vec::with_capacity(keep.unwrap_or(0));
-        Self { len, skip, keep, collected, deadline, caller: Some(caller) }
+        let missing = skip + keep.unwrap_or(1);
+        Self { len, missing, keep, collected, deadline, caller: Some(caller) }
     }
 
-    /// Takes the next reply; true when that was the last.
-    pub(crate) fn reply(&mut self, reply: Value) -> bool {
-        if self.skip > 0 {
-            self.skip -= 1;
-            return false;
-        }
-        let answer = match self.keep {
-            None => reply,
-            Some(keep) => {
-                self.collected.push(reply);
-                if self.collected.len() < keep {
-                    return false;
-                }
-                Value::Array(std::mem::take(&mut self.collected))
-            }
+    /// Takes the next reply; says how many operations it answers.
+    pub(crate) fn reply(&mut self, reply: Value) -> usize {
+        self.missing -= 1;
+        let Some(keep) = self.keep else {
+            self.tell(Ok(reply));
+            return 1;
         };
-        self.tell(Ok(answer));
-        true
+        if self.missing < keep {
+            self.collected.push(reply);
+        }
+        if self.missing > 0 {
+            return 0;
+        }
+        let collected = std::mem::take(&mut self.collected);
+        self.tell(Ok(Value::Array(collected)));
+        1
+    }
+
+    /// Whether no more replies are to come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.missing == 0
     }
 
     pub(crate) fn is_late(&self, now: Instant) -> bool {
@@ -198,5 +203,55 @@ impl Waiting {
         if let Some(caller) = self.caller.take() {
             caller.tell(answer);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::endpoint::{Endpoint, FixedEndpoint};
+    use crate::launch::{Apart, Output};
+    use crate::mux::{Caller, Terms};
+    use crate::options::SetOptions;
+    use crate::setup::Setup;
+    use crate::typed::{Get, Set};
+
+    fn launched(requests: &mut Requests) -> String {
+        let endpoint = Endpoint::tcp("unused", 1);
+        let source = std::sync::Arc::new(FixedEndpoint::new(endpoint.clone()));
+        let setup = Setup::new(Config::standalone(endpoint.clone()).into(), source);
+        let terms = Terms { setup, endpoint: endpoint.into() };
+        let mut output = Output::default();
+        output.launch(requests, &mut VecDeque::new(), &Apart::default(), Some(&terms));
+        assert!(requests.is_empty());
+        String::from_utf8_lossy(output.rest()).into_owned()
+    }
+
+    #[tokio::test]
+    async fn writes_keep_their_order_and_reads_go_first() {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut requests = Requests::default();
+        // As long as their callers wait, or they would be taken out.
+        let mut waiting = Vec::new();
+        let mut caller = || {
+            let (caller, pending) = Caller::new();
+            waiting.push(pending);
+            caller
+        };
+        let set = |key: &'static str| Set { key: key.as_bytes(), value: b"v", options: SetOptions::new() };
+        requests.join(&set("a"), 2, deadline, caller());
+        requests.push(&&redis::cmd("PING"), Some(deadline), caller());
+        for key in ["b", "c", "d"] {
+            requests.join(&set(key), 2, deadline, caller());
+        }
+        requests.join(&Get(b"e"), 2, deadline, caller());
+        let text = launched(&mut requests);
+        let words: Vec<&str> = text.lines().filter(|line| !line.starts_with(['*', '$'])).collect();
+        let expected = "GET e SET a v PING MSET b v c v SET d v";
+        assert_eq!(words.join(" "), expected);
     }
 }

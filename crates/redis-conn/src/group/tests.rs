@@ -76,7 +76,8 @@ fn reads_share_a_command_whose_nils_decide_nothing() {
     let (mut group, mut callers) = reads(&["a", "b", "c"]);
     let (mut flight, out) = launch(&mut group, BatchKind::Get, true);
     assert_eq!(out, packed(&[&["MGET", "a", "b", "c"]]));
-    assert!(flight.reply(Value::Array(vec![text("A"), Value::Nil, text("C")])));
+    assert_eq!(flight.reply(Value::Array(vec![text("A"), Value::Nil, text("C")])), 3);
+    assert!(flight.is_over());
     assert!((flight.share_apart() - 1.0 / 3.0).abs() < 1e-6);
     let [a, b, c] = callers.told().try_into().ok().expect("three");
     assert!(matches!(a, Some(Ok(value)) if value == text("A")));
@@ -89,8 +90,10 @@ fn unmerged_reads_are_each_answered_for_good() {
     let (mut group, mut callers) = reads(&["a", "b"]);
     let (mut flight, out) = launch(&mut group, BatchKind::Get, false);
     assert_eq!(out, packed(&[&["GET", "a"], &["GET", "b"]]));
-    assert!(!flight.reply(Value::Nil));
-    assert!(flight.reply(error("WRONGTYPE")));
+    assert_eq!(flight.reply(Value::Nil), 1);
+    assert!(!flight.is_over());
+    flight.reply(error("WRONGTYPE"));
+    assert!(flight.is_over());
     assert!((flight.share_apart() - 0.5).abs() < 1e-6);
     let [a, b] = callers.told().try_into().ok().expect("two");
     assert!(matches!(a, Some(Ok(Value::Nil))));
@@ -102,7 +105,7 @@ fn a_lone_read_is_a_get() {
     let (mut group, mut callers) = reads(&["a"]);
     let (mut flight, out) = launch(&mut group, BatchKind::Get, true);
     assert_eq!(out, packed(&[&["GET", "a"]]));
-    assert!(flight.reply(Value::Nil));
+    flight.reply(Value::Nil);
     assert!(matches!(callers.told().remove(0), Some(Ok(Value::Nil))));
 }
 
@@ -119,11 +122,9 @@ fn runs_of_plain_writes_share_commands_in_order_with_the_others() {
     let commands: [&[&str]; 4] =
         [&["SET", "a", "v"], &["SET", "b", "v", "PX", "1000"], &["INCR", "n"], &["MSET", "c", "v", "d", "v"]];
     assert_eq!(out, packed(&commands));
-    for (reply, is_last) in
-        [(Value::Okay, false), (Value::Okay, false), (Value::Int(7), false), (Value::Okay, true)]
-    {
-        assert_eq!(flight.reply(reply), is_last);
-    }
+    let replies = [Value::Okay, Value::Okay, Value::Int(7), Value::Okay];
+    assert_eq!(replies.map(|reply| flight.reply(reply)), [1, 1, 1, 2]);
+    assert!(flight.is_over());
     let told: Vec<Value> =
         callers.told().into_iter().map(|answer| answer.expect("told").ok().expect("answered")).collect();
     assert_eq!(told, [Value::Okay, Value::Okay, Value::Int(7), Value::Okay, Value::Okay]);
@@ -136,7 +137,7 @@ fn what_one_member_may_not_do_is_found_out_alone_and_other_refusals_hold_for_all
         callers.join(&mut group, &plain("a"), 60);
         callers.join(&mut group, &plain("b"), 60);
         let (mut flight, _) = launch(&mut group, BatchKind::Set, true);
-        assert!(flight.reply(error(code)));
+        flight.reply(error(code));
         for answer in callers.told() {
             if alone {
                 assert!(is_apart(answer));
@@ -152,7 +153,7 @@ fn a_reply_of_another_shape_is_an_error_for_all() {
     for reply in [Value::Array(vec![text("A")]), Value::Okay, text("A")] {
         let (mut group, mut callers) = reads(&["a", "b"]);
         let (mut flight, _) = launch(&mut group, BatchKind::Get, true);
-        assert!(flight.reply(reply));
+        flight.reply(reply);
         for answer in callers.told() {
             let error = answer.expect("told").map_err(Error::from).expect_err("an error");
             assert_eq!((error.kind(), error.class()), (ErrorKind::Protocol, Class::Ambiguous));
@@ -173,7 +174,7 @@ async fn who_is_late_or_gone_before_it_is_sent_is_taken_out() {
     assert_eq!((late.kind(), late.class()), (ErrorKind::Timeout, Class::NotSent));
     let (mut flight, out) = launch(&mut group, BatchKind::Set, true);
     assert_eq!(out, packed(&[&["SET", "stays", "v"]]));
-    assert!(flight.reply(Value::Okay));
+    flight.reply(Value::Okay);
     assert!(matches!(callers.told().remove(0), Some(Ok(Value::Okay))));
 }
 
@@ -202,7 +203,10 @@ fn outcomes(fate: impl FnOnce(&mut Flight)) -> Vec<Outcome> {
 #[tokio::test(start_paused = true)]
 async fn the_gate_is_told_once_of_a_group() {
     let failure = |kind, class| [Outcome::Failure { kind, class }];
-    let answered = outcomes(|flight| while !flight.reply(Value::Nil) {});
+    let answered = outcomes(|flight| {
+        flight.reply(Value::Nil);
+        flight.reply(Value::Nil);
+    });
     assert_eq!(answered, [Outcome::Success]);
     let refused = outcomes(|flight| {
         flight.reply(error("LOADING"));
