@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{Arguments, Result, server, step::Step, workspace::Workspace};
+use crate::{Arguments, Result, server, step::Step, test::patience, workspace::Workspace};
 
 const MANIFEST: &str = "integration-tests/peers/Cargo.toml";
 
@@ -48,7 +48,7 @@ fn check(workspace: &Workspace, build: &Path) -> Result {
     ] {
         let cargo = [first, &["--locked", "--manifest-path", MANIFEST, "--target-dir"]].concat();
         let cargo = [with_folder(&cargo, build), last.iter().map(|&last| last.into()).collect()].concat();
-        Step::cargo(workspace, title, cargo).run()?;
+        Step::cargo(workspace, title, cargo).patience(patience(false)).run()?;
     }
     Ok(())
 }

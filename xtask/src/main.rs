@@ -12,6 +12,7 @@ mod install;
 mod lint;
 mod locks;
 mod loom;
+mod output;
 mod server;
 mod setup;
 mod step;
@@ -19,6 +20,8 @@ mod test;
 #[cfg(test)]
 mod test_workspace;
 mod tidy;
+mod tree;
+mod unfinished;
 mod up;
 mod workspace;
 
