@@ -144,7 +144,16 @@ setters! {
         locks: LockConfig;
     }
     into {
+        redlock_credentials: Option<Credentials>;
         lock_wait: Option<Duration>;
+    }
+}
+
+#[cfg(all(feature = "locks", feature = "tls"))]
+setters! {
+    plain {}
+    into {
+        redlock_tls: Option<redis_conn::Tls>;
     }
 }
 
@@ -256,6 +265,16 @@ impl RedisConfigBuilder {
     /// Sets [`redlock_nodes`](RedisConfig::redlock_nodes).
     pub fn redlock_nodes<S: Into<String>>(mut self, urls: impl IntoIterator<Item = S>) -> Self {
         self.config.redlock_nodes = urls.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Changes what else the connections to [`redlock_nodes`](RedisConfig::redlock_nodes) have to set, each in turn, as
+    /// [`connection`](Self::connection) does for the backend's own. `connection.servers` tells which one it is.
+    pub fn redlock_connection(
+        mut self,
+        further: impl Fn(redis_conn::Config) -> redis_conn::Config + Send + Sync + 'static,
+    ) -> Self {
+        self.config.redlock_connection = Some(Arc::new(further));
         self
     }
 }

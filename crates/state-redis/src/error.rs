@@ -183,7 +183,7 @@ pub(crate) fn from_lock(cause: redlock::Error) -> StateError {
         LockKind::Unavailable => (ErrorKind::Unavailable, "too few servers answered to decide on the lock"),
         LockKind::Quarantined => (
             ErrorKind::Unavailable,
-            "too few servers may grant locks yet, being new or restarted lately; see LockManager::bootstrap",
+            "too few servers may grant locks yet, being new or restarted lately; see RedisLocks::bootstrap",
         ),
         LockKind::TooLate => (ErrorKind::Timeout, "the servers agreed too late; use a longer TTL"),
         LockKind::Lost => (ErrorKind::LockLost, "the lock is not held any more"),
