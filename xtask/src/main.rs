@@ -48,7 +48,8 @@ usage: cargo xtask <verb> [options]
   dashboards [--yes]                     every panel and rule on a real Prometheus
   arrows                                 which crate may depend on which
   tidy                                   first lines, file sizes, manifest keys
-  up [standalone | sentinel | cluster]   leave servers running and print their URL
+  up [standalone | sentinel | cluster] [--yes]
+                                         leave servers running and print their URL
   down                                   end what `up` started
   setup [--yes]                          make sure of a Redis server
 
