@@ -316,6 +316,18 @@ mod tests {
     }
 
     #[test]
+    fn an_error_says_by_itself_what_is_wrong_with_a_url() {
+        for (url, says) in [
+            ("http://localhost", "mode.url: the URL has an unknown scheme"),
+            ("localhost", "mode.url: the URL has no scheme"),
+            ("redis://localhost:99999", "mode.url: the URL has a port that is no port"),
+        ] {
+            let error = RedisConfig::builder().url(url).build().unwrap_err();
+            assert!(error.context().contains(says), "{error}");
+        }
+    }
+
+    #[test]
     fn credentials_never_show() {
         let config = RedisConfig::builder()
             .url("redis://:s3cret@localhost:6379")

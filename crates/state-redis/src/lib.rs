@@ -130,6 +130,9 @@ pub use state_metrics::{BackendStats, Instruments as RedisMetrics};
 #[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
 pub use state_codec::{NoPrevious, Versioned};
 
+/// redis-rs, for the commands that [`RedisBackend::command`] and dedicated connections take.
+pub use redis;
+
 /// The contract, with everything around it: `state-core`.
 pub use state_core as core;
 

@@ -169,7 +169,12 @@ impl Locks {
 /// Checks the settings of the layer.
 pub(crate) fn check(config: &RedisConfig) -> StateResult<()> {
     let nodes = config.redlock_nodes.len();
-    validate::demand([0, 3, 5, 7, 9].contains(&nodes), "redlock_nodes are none, or 3, 5, 7 or 9")?;
+    validate::demand(
+        [0, 3, 5, 7, 9].contains(&nodes),
+        format!(
+            "redlock_nodes names {nodes} servers; a quorum has 3, 5, 7 or 9, and without any the backend's own grant locks"
+        ),
+    )?;
     quorum(config)?;
     settings(config).validate().map_err(|cause| {
         StateError::new(ErrorKind::InvalidConfig, format!("locks.{}", cause.context())).with_source(cause)

@@ -91,7 +91,8 @@ impl Draft {
     pub(crate) fn set(&mut self, name: &str, given: &Given) -> StateResult<()> {
         let proper = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, proper)| proper);
         let Some(setting) = all().find(|setting| setting.name == proper) else {
-            return Err(invalid(format!("`{name}` is no setting of this build")));
+            let advice = near::advice(name, &all().map(|setting| setting.name).collect::<Vec<_>>());
+            return Err(invalid(format!("`{name}` is no setting of this build{advice}")));
         };
         if self.given.contains(&setting.name) {
             return Err(invalid(format!("`{name}` is given twice, counting both its spellings")));
@@ -232,6 +233,8 @@ macro_rules! setting {
 fn unknown(_config: &RedisConfig) -> String {
     String::new()
 }
+
+mod near;
 
 // After the macro, which it uses.
 #[cfg(feature = "locks")]

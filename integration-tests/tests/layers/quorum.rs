@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use integration_tests::{Certificates, Identity, Server, ServerConfig};
 use state_redis::redlock::{LockConfig, Outcome};
-use state_redis::{Credentials, RedisBackend, RedisConfig, RedisConfigBuilder};
+use state_redis::{Credentials, ErrorKind, RedisBackend, RedisConfig, RedisConfigBuilder};
 
 use crate::support::{backend, ms, on};
 
@@ -42,6 +42,19 @@ async fn a_quorum_on_servers_with_a_password_takes_it_from_the_settings() {
     ];
     let settings = patient(on(&own).redlock_nodes(urls));
     lock(&backend(settings.redlock_credentials(Credentials::password("all"))).await).await;
+}
+
+#[tokio::test]
+async fn a_quorum_that_refuses_us_says_so_of_each_server() {
+    let (own, nodes) = (Server::start().await, three(ServerConfig::default().with_password("right")).await);
+    let urls = nodes.iter().map(|node| format!("redis://:wrong@{}", node.address()));
+    let backend = backend(patient(on(&own).redlock_nodes(urls))).await;
+    let error = backend.try_acquire_lock("job", ms(10_000)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let cause = std::error::Error::source(&error).expect("what each server said").to_string();
+    assert_eq!(cause.matches("authentication failed").count(), 3, "{cause}");
+    let health = backend.health().to_string();
+    assert!(health.contains("redlock_nodes[2] is not connected"), "{health}");
 }
 
 #[tokio::test]
