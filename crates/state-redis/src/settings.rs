@@ -255,7 +255,7 @@ const BASE: &[Setting] = &[
     },
     Setting {
         name: "sentinels",
-        about: "Instead of `url`: URLs of the sentinels",
+        about: "Instead of `url`: URLs of the sentinels, on port 26379 if none is named",
         read: |draft, given| many(given).map(|urls| draft.sentinels = Some(urls)),
         show: unknown,
     },
