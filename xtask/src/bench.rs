@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{Arguments, Result, server, step::Step, workspace::Workspace};
+use crate::{Arguments, Result, server, step::Step, test::patience, workspace::Workspace};
 
 const MANIFEST: &str = "integration-tests/peers/Cargo.toml";
 
@@ -15,6 +15,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result {
     if arguments.has("check") {
         return check(workspace, &build);
     }
+    // Before minutes of building.
+    let suites = suites(arguments)?;
     let server = server::ensure(arguments.consent())?;
     // The second one has our facade without the layers whose cost is measured.
     for (title, programs) in [
@@ -33,7 +35,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result {
     if arguments.has("publish") {
         command.arg("--publish").arg(workspace.root().join("docs/benchmarks.md"));
     }
-    for suite in suites(arguments)? {
+    for suite in suites {
         command.args(["--suite", suite]);
     }
     let verdict = "a figure that was promised is missed, or the run failed";
@@ -48,7 +50,7 @@ fn check(workspace: &Workspace, build: &Path) -> Result {
     ] {
         let cargo = [first, &["--locked", "--manifest-path", MANIFEST, "--target-dir"]].concat();
         let cargo = [with_folder(&cargo, build), last.iter().map(|&last| last.into()).collect()].concat();
-        Step::cargo(workspace, title, cargo).run()?;
+        Step::cargo(workspace, title, cargo).patience(patience(false)).run()?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::{
     Result,
     install::{self, Consent},
     step::Step,
+    test::patience,
     workspace::Workspace,
 };
 
@@ -18,7 +19,10 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent) -> Result {
         ["test", "--package", "integration-tests", "--test", "metrics"],
     ] {
         let title = format!("{} of {}", arguments[4], arguments[2]);
-        Step::cargo(workspace, title, arguments).env("REQUIRE_PROMTOOL", "1").run()?;
+        Step::cargo(workspace, title, arguments)
+            .env("REQUIRE_PROMTOOL", "1")
+            .patience(patience(false))
+            .run()?;
     }
     Ok(())
 }

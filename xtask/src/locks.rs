@@ -5,6 +5,7 @@ use crate::{
     install::Consent,
     server,
     step::{Line, Step},
+    test::patience,
     workspace::Workspace,
 };
 
@@ -12,8 +13,10 @@ use crate::{
 pub(crate) fn run(workspace: &Workspace, consent: Consent, long: bool) -> Result {
     let server = server::ensure(consent)?;
     let arguments = ["test", "--package", "integration-tests", "--test", "locks", "--", "--nocapture", "::e"];
-    let mut step =
-        Step::cargo(workspace, "locks", arguments).env("REDIS_SERVER", server).env("RUST_TEST_THREADS", "1");
+    let mut step = Step::cargo(workspace, "locks", arguments)
+        .env("REDIS_SERVER", server)
+        .env("RUST_TEST_THREADS", "1")
+        .patience(patience(long));
     if long {
         step = step.env("STATE_REDIS_LONG", "1");
     }

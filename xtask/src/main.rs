@@ -12,6 +12,7 @@ mod install;
 mod lint;
 mod locks;
 mod loom;
+mod output;
 mod server;
 mod setup;
 mod step;
@@ -19,6 +20,8 @@ mod test;
 #[cfg(test)]
 mod test_workspace;
 mod tidy;
+mod tree;
+mod unfinished;
 mod up;
 mod workspace;
 
@@ -45,7 +48,8 @@ usage: cargo xtask <verb> [options]
   dashboards [--yes]                     every panel and rule on a real Prometheus
   arrows                                 which crate may depend on which
   tidy                                   first lines, file sizes, manifest keys
-  up [standalone | sentinel | cluster]   leave servers running and print their URL
+  up [standalone | sentinel | cluster] [--yes]
+                                         leave servers running and print their URL
   down                                   end what `up` started
   setup [--yes]                          make sure of a Redis server
 

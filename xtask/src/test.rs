@@ -1,6 +1,6 @@
 //! Everything that is checked: house rules, lints, each crate's features, every test and doctest.
 
-use std::{path::Path, thread::available_parallelism};
+use std::{path::Path, thread::available_parallelism, time::Duration};
 
 use crate::{
     Result, arrows,
@@ -10,6 +10,12 @@ use crate::{
     tidy,
     workspace::Workspace,
 };
+
+/// How long the tests may print nothing before the one that hangs fails. A slow machine links for minutes without a
+/// word; the longest of the tests in their long form take five minutes and more, one after the other.
+pub(crate) fn patience(long: bool) -> Duration {
+    Duration::from_secs(if long { 60 } else { 10 } * 60)
+}
 
 /// Runs all of it, to the end whatever fails, and the faults in their long form if `long`. The last line counts the
 /// tests.
@@ -55,7 +61,8 @@ fn features(workspace: &Workspace) -> Result {
 /// Runs every test and doctest, one binary after the other, and counts them.
 fn tests(workspace: &Workspace, server: &Path, long: bool, count: &mut Count) -> Result {
     let arguments = ["test", "--workspace", "--all-features", "--no-fail-fast"];
-    let mut step = Step::cargo(workspace, "test", arguments).env("REDIS_SERVER", server);
+    let mut step =
+        Step::cargo(workspace, "test", arguments).env("REDIS_SERVER", server).patience(patience(long));
     if long {
         // Their figures are asserted, so they run one at a time.
         step = step.env("STATE_REDIS_LONG", "1").env("RUST_TEST_THREADS", "1");

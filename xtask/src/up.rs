@@ -33,18 +33,33 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result {
     let server = server::ensure(arguments.consent())?;
     let build = ["build", "--package", "integration-tests", "--bin", HOLDER];
     Step::cargo(workspace, "build", build).run()?;
-    let running = start(&target.join("debug").join(HOLDER), topology, &server)?;
+    let running = start(&target, topology, &server)?;
     state.write(&running)?;
     println!("{}", running.url);
+    // Not to where the URL goes, which may be a variable of a script.
+    eprintln!("{}", hint(&running));
     Ok(())
 }
 
-fn start(holder: &Path, topology: &str, server: &Path) -> Result<Running> {
-    let mut process = Command::new(holder)
+/// What may be done with it.
+fn hint(running: &Running) -> String {
+    let example = match running.topology.as_str() {
+        "standalone" => "quickstart",
+        topology => topology,
+    };
+    let url = &running.url;
+    format!("try: REDIS_URL='{url}' cargo run -p state-redis --example {example}; end it: cargo xtask down")
+}
+
+fn start(target: &Path, topology: &str, server: &Path) -> Result<Running> {
+    let log = target.join("xtask-up.log");
+    let mut process = Command::new(target.join("debug").join(HOLDER))
         .arg(topology)
         .env("REDIS_SERVER", server)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        // Not ours: who reads our errors through a pipe would wait for the end of it until the servers are down.
+        .stderr(fs::File::create(&log)?)
         // Out of the terminal's group, so that a later Ctrl-C does not reach it.
         .process_group(0)
         .spawn()?;
@@ -65,7 +80,8 @@ fn start(holder: &Path, topology: &str, server: &Path) -> Result<Running> {
             }
         }
     }
-    Err(format!("the servers did not come up: {}", process.wait()?).into())
+    let (status, words) = (process.wait()?, fs::read_to_string(&log).unwrap_or_default());
+    Err(format!("the servers did not come up: {status}\n{}", words.trim_end()).into())
 }
 
 /// What is up.

@@ -144,7 +144,16 @@ setters! {
         locks: LockConfig;
     }
     into {
+        redlock_credentials: Option<Credentials>;
         lock_wait: Option<Duration>;
+    }
+}
+
+#[cfg(all(feature = "locks", feature = "tls"))]
+setters! {
+    plain {}
+    into {
+        redlock_tls: Option<redis_conn::Tls>;
     }
 }
 
@@ -258,6 +267,16 @@ impl RedisConfigBuilder {
         self.config.redlock_nodes = urls.into_iter().map(Into::into).collect();
         self
     }
+
+    /// Changes what else the connections to [`redlock_nodes`](RedisConfig::redlock_nodes) have to set, each in turn, as
+    /// [`connection`](Self::connection) does for the backend's own. `connection.servers` tells which one it is.
+    pub fn redlock_connection(
+        mut self,
+        further: impl Fn(redis_conn::Config) -> redis_conn::Config + Send + Sync + 'static,
+    ) -> Self {
+        self.config.redlock_connection = Some(Arc::new(further));
+        self
+    }
 }
 
 #[cfg(test)]
@@ -293,6 +312,18 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{field}");
             assert!(error.context().contains(field), "{field}: {error}");
             assert!(!format!("{error:?}").contains("pw"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_by_itself_what_is_wrong_with_a_url() {
+        for (url, says) in [
+            ("http://localhost", "mode.url: the URL has an unknown scheme"),
+            ("localhost", "mode.url: the URL has no scheme"),
+            ("redis://localhost:99999", "mode.url: the URL has a port that is no port"),
+        ] {
+            let error = RedisConfig::builder().url(url).build().unwrap_err();
+            assert!(error.context().contains(says), "{error}");
         }
     }
 

@@ -158,11 +158,23 @@ pub struct RedisConfig {
     #[cfg_attr(docsrs, doc(cfg(feature = "metrics")))]
     pub enable_slow_query_log: bool,
 
-    /// URLs of the independent masters that grant locks by majority: none, or 3, 5, 7 or 9. Default: none, locks are
-    /// granted by the backend's own servers.
+    /// URLs of the independent masters that grant locks by majority: none, or 3, 5, 7 or 9. What the query of a URL sets,
+    /// holds for that one. Default: none, locks are granted by the backend's own servers.
     #[cfg(feature = "locks")]
     #[cfg_attr(docsrs, doc(cfg(feature = "locks")))]
     pub redlock_nodes: Vec<String>,
+    /// Who we are to those of [`redlock_nodes`](Self::redlock_nodes) whose URL does not say. Default: none.
+    #[cfg(feature = "locks")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "locks")))]
+    pub redlock_credentials: Option<Credentials>,
+    /// How TLS connections to [`redlock_nodes`](Self::redlock_nodes) are made, which all have to be `rediss` URLs then;
+    /// what a URL's query names is preferred. Default: as the URLs say, or else with the authorities that the operating
+    /// system trusts.
+    #[cfg(all(feature = "locks", feature = "tls"))]
+    #[cfg_attr(docsrs, doc(cfg(all(feature = "locks", feature = "tls"))))]
+    pub redlock_tls: Option<redis_conn::Tls>,
+    #[cfg(feature = "locks")]
+    pub(crate) redlock_connection: Option<Connection>,
     /// How locks are taken; the prefix is always that of this backend. Default: see [`LockConfig`], with TTLs of up to
     /// 10 min.
     #[cfg(feature = "locks")]
@@ -254,6 +266,12 @@ impl Default for RedisConfig {
             enable_slow_query_log: true,
             #[cfg(feature = "locks")]
             redlock_nodes: Vec::new(),
+            #[cfg(feature = "locks")]
+            redlock_credentials: None,
+            #[cfg(all(feature = "locks", feature = "tls"))]
+            redlock_tls: None,
+            #[cfg(feature = "locks")]
+            redlock_connection: None,
             #[cfg(feature = "locks")]
             locks: LockConfig::default().with_max_ttl(Duration::from_secs(600)),
             #[cfg(feature = "locks")]

@@ -54,6 +54,9 @@ shown_by! {
     instruments: "the_documented_names_are_exported_exactly";
     enable_slow_query_log: "the_slow_log_keeps_what_takes_longer_than_its_threshold";
     redlock_nodes: "a_quorum_grants_locks_with_a_minority_down_even_from_the_first";
+    redlock_credentials: "a_quorum_on_servers_with_a_password_takes_it_from_the_settings";
+    redlock_tls: "a_quorum_over_tls_with_an_authority_of_its_own_is_told_by_a_file";
+    redlock_connection: "a_quorum_over_tls_is_told_by_the_builder";
     locks: "the_settings_of_locks_are_kept";
     lock_wait: "a_held_lock_is_refused_at_once_or_waited_for";
 }

@@ -105,13 +105,20 @@ fn judge_codec(kind: state_codec::ErrorKind) -> (ErrorKind, &'static str) {
 /// The contract's error for `cause`, which kept a connection from being made.
 pub(crate) fn in_connect(cause: redis_conn::Error) -> StateError {
     let (kind, advice) = judge(&cause);
-    StateError::new(kind, format!("connect: {advice}")).with_source(cause)
+    let says = match cause.kind() {
+        // What was wrong, and where, is all that helps; and nothing is tried again once this has failed.
+        ConnKind::InvalidConfig | ConnKind::Unsupported | ConnKind::Unavailable | ConnKind::Timeout => {
+            cause.context()
+        }
+        _ => advice,
+    };
+    StateError::new(kind, format!("connect: {says}")).with_source(cause)
 }
 
 /// The contract's error for `cause`, a wrong value of `field`.
 pub(crate) fn in_config(field: &str, cause: redis_conn::Error) -> StateError {
-    let (kind, advice) = judge(&cause);
-    StateError::new(kind, format!("{field}: {advice}")).with_source(cause)
+    let (kind, _) = judge(&cause);
+    StateError::new(kind, format!("{field}: {}", cause.context())).with_source(cause)
 }
 
 /// The error for an answer that the command cannot have.
@@ -183,7 +190,7 @@ pub(crate) fn from_lock(cause: redlock::Error) -> StateError {
         LockKind::Unavailable => (ErrorKind::Unavailable, "too few servers answered to decide on the lock"),
         LockKind::Quarantined => (
             ErrorKind::Unavailable,
-            "too few servers may grant locks yet, being new or restarted lately; see LockManager::bootstrap",
+            "too few servers may grant locks yet, being new or restarted lately; see RedisLocks::bootstrap",
         ),
         LockKind::TooLate => (ErrorKind::Timeout, "the servers agreed too late; use a longer TTL"),
         LockKind::Lost => (ErrorKind::LockLost, "the lock is not held any more"),

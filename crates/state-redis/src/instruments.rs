@@ -1,5 +1,7 @@
 //! The instruments, in the words of this crate.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant as Clock};
 
 use redis_conn::{DownReason, Endpoint};
@@ -17,7 +19,10 @@ use crate::operation::Operation;
 
 /// The instruments of one backend.
 #[derive(Clone)]
-pub(crate) struct Instruments(pub(crate) Cells);
+pub(crate) struct Instruments(pub(crate) Cells, Shared);
+
+/// How many connections are open that all commands share.
+type Shared = Arc<AtomicUsize>;
 
 impl Instruments {
     pub(crate) fn new(config: &RedisConfig) -> StateResult<Self> {
@@ -28,7 +33,7 @@ impl Instruments {
         if !config.enable_slow_query_log {
             settings.slow_log.threshold = Duration::MAX;
         }
-        Cells::new(&settings).map(Self).map_err(|cause| {
+        Cells::new(&settings).map(|cells| Self(cells, Shared::default())).map_err(|cause| {
             StateError::new(ErrorKind::InvalidConfig, format!("instruments.{}", cause.context()))
                 .with_source(cause)
         })
@@ -36,7 +41,7 @@ impl Instruments {
 
     #[cfg(feature = "resilience")]
     pub(crate) fn disabled() -> Self {
-        Self(Cells::disabled())
+        Self(Cells::disabled(), Shared::default())
     }
 
     #[inline]
@@ -81,6 +86,7 @@ impl Instruments {
 /// What the connection tells.
 impl Instruments {
     pub(crate) fn connected(&self, endpoint: &Endpoint, took: Duration) {
+        self.1.fetch_add(1, Ordering::Relaxed);
         self.0.connected(self.0.endpoint(&endpoint.to_string()), took);
     }
 
@@ -89,6 +95,7 @@ impl Instruments {
     }
 
     pub(crate) fn disconnected(&self, endpoint: &Endpoint, reason: DownReason) {
+        self.1.fetch_sub(1, Ordering::Relaxed);
         let reason = match reason {
             DownReason::Stalled => LossReason::Stalled,
             DownReason::WrongRole => LossReason::WrongRole,
@@ -117,12 +124,16 @@ impl Instruments {
         self.0.batch_sent(kind, members);
     }
 
-    /// Lets the gauges of the pool follow `stats`.
+    /// Lets the gauges of connections follow what is open, and of dedicated ones `stats`.
     pub(crate) fn sample_pool(
         &self,
         stats: impl Fn() -> Option<redis_conn::PoolStats> + Send + Sync + 'static,
     ) {
+        let shared = Arc::clone(&self.1);
         self.0.sample_with(move |cells| {
+            // All operations use each of them, so none is ever idle or waited for, and no setting bounds their number.
+            let open = PoolState { active: shared.load(Ordering::Relaxed), ..PoolState::default() };
+            cells.pool_state(Pool::Shared, open);
             if let Some(stats) = stats() {
                 let state = PoolState {
                     active: stats.in_use,

@@ -57,9 +57,18 @@ impl LateConn {
         let made = self.progress.wait_for(Option::is_some).await.map_err(closed)?;
         match made.as_ref() {
             Some(Ok(conn)) => Ok(conn.clone()),
-            Some(Err(cause)) => Err((ErrorKind::Io, "not connected", cause.to_string()).into()),
+            Some(Err(cause)) => Err((kind_of(cause), "not connected", cause.to_string()).into()),
             None => Err(RedisError::from((ErrorKind::Io, "not connected yet"))),
         }
+    }
+}
+
+/// The kind is what a lock's error shows of it: who set a wrong password has to see that it is no broken network.
+fn kind_of(cause: &redis_conn::Error) -> ErrorKind {
+    match cause.kind() {
+        redis_conn::ErrorKind::Auth | redis_conn::ErrorKind::Denied => ErrorKind::AuthenticationFailed,
+        redis_conn::ErrorKind::InvalidConfig | redis_conn::ErrorKind::Tls => ErrorKind::InvalidClientConfig,
+        _ => ErrorKind::Io,
     }
 }
 

@@ -5,6 +5,7 @@
 mod backend;
 mod contract;
 mod inherent;
+mod lend;
 mod names;
 mod once;
 mod open;
@@ -28,6 +29,7 @@ mod validate;
 
 #[cfg(all(
     test,
+    feature = "tls",
     feature = "codec",
     feature = "encrypt",
     feature = "resilience",
@@ -84,7 +86,13 @@ mod observe;
 #[cfg(feature = "locks")]
 mod late;
 #[cfg(feature = "locks")]
+mod lock_kinds;
+#[cfg(feature = "locks")]
+mod lock_watcher;
+#[cfg(feature = "locks")]
 mod locks;
+#[cfg(feature = "locks")]
+mod quorum;
 
 pub use crate::backend::RedisBackend;
 pub use crate::builder::RedisConfigBuilder;
@@ -100,6 +108,10 @@ pub use crate::report::{BackendHealth, Layer, LayerHealth};
 #[cfg(feature = "typed")]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
 pub use crate::typed::{Migration, Typed};
+
+#[cfg(feature = "locks")]
+#[cfg_attr(docsrs, doc(cfg(feature = "locks")))]
+pub use crate::lock_kinds::RedisLocks;
 
 pub use redis_conn::{Credentials, HealthStatus, ReadFrom, WriteConcern};
 #[cfg(feature = "locks")]
@@ -117,6 +129,9 @@ pub use state_metrics::{BackendStats, Instruments as RedisMetrics};
 #[cfg(feature = "typed")]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
 pub use state_codec::{NoPrevious, Versioned};
+
+/// redis-rs, for the commands that [`RedisBackend::command`] and dedicated connections take.
+pub use redis;
 
 /// The contract, with everything around it: `state-core`.
 pub use state_core as core;

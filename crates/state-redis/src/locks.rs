@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::{self, BoxStream};
-use redis_conn::{Conn, Notice, ReadFrom, Servers, WriteConcern};
-use redlock::{Guard, LockConfig, LockManager, LockOptions, RedisNode, Renewal, Subscriber};
+use redis_conn::{Conn, Notice, ReadFrom, WriteConcern};
+use redlock::{Guard, LockConfig, LockManager, LockOptions, ManagerBuilder, RedisNode, Renewal, Subscriber};
 use state_core::{ErrorKind, StateError, StateResult};
 use tokio::sync::RwLock;
 use tokio::time::Instant;
@@ -17,9 +17,12 @@ use crate::config::RedisConfig;
 use crate::instruments::Instruments;
 use crate::keyspace::Layout;
 use crate::late::LateConn;
+use crate::lock_kinds::{Kind, RedisLocks};
+use crate::lock_watcher::LockWatcher;
+use crate::quorum::quorum;
 use crate::{error, validate};
 
-/// The lock manager of a backend, and its connections, both made by the first lock: who takes none pays for none.
+/// The lock managers of a backend, and their connections, all made by the first lock: who takes none pays for none.
 pub(crate) struct Locks {
     config: RedisConfig,
     instruments: Instruments,
@@ -33,17 +36,17 @@ enum State {
 }
 
 impl State {
-    fn manager(&self) -> Option<StateResult<LockManager>> {
+    fn locks(&self) -> Option<StateResult<RedisLocks>> {
         match self {
             Self::Unused => None,
-            Self::Open(open) => Some(Ok(open.manager.clone())),
+            Self::Open(open) => Some(Ok(open.locks.clone())),
             Self::Closed => Some(Err(StateError::new(ErrorKind::Closed, "lock: the backend was closed"))),
         }
     }
 }
 
 struct Open {
-    manager: LockManager,
+    locks: RedisLocks,
     conns: Conns,
 }
 
@@ -83,14 +86,14 @@ impl RedisBackend {
     ///
     /// # Errors
     /// `Unavailable` when the servers that grant locks cannot be reached; `InvalidConfig` when they cannot grant any.
-    pub async fn locks(&self) -> StateResult<LockManager> {
-        self.inner.locks.manager().await
+    pub async fn locks(&self) -> StateResult<RedisLocks> {
+        self.inner.locks.get().await
     }
 
     async fn take_lock(&self, resource: &str, ttl: Duration, wait: Duration) -> StateResult<Guard> {
         let options = LockOptions::ttl(ttl).with_wait(Some(wait)).with_renewal(Renewal::Off);
-        let manager = self.inner.locks.manager().await?;
-        manager.acquire(resource, options).await.map_err(error::from_lock)
+        let locks = self.inner.locks.get().await?;
+        locks.acquire(resource, options).await.map_err(error::from_lock)
     }
 }
 
@@ -100,25 +103,25 @@ impl Locks {
         Self { config: config.clone(), instruments: instruments.clone(), state }
     }
 
-    async fn manager(&self) -> StateResult<LockManager> {
-        if let Some(known) = self.state.read().await.manager() {
+    async fn get(&self) -> StateResult<RedisLocks> {
+        if let Some(known) = self.state.read().await.locks() {
             return known;
         }
         let mut state = self.state.write().await;
-        if let Some(known) = state.manager() {
+        if let Some(known) = state.locks() {
             return known;
         }
         let open = self.open().await?;
-        let manager = open.manager.clone();
+        let locks = open.locks.clone();
         *state = State::Open(open);
-        Ok(manager)
+        Ok(locks)
     }
 
     /// Releases what dropped guards left to release, and closes the connections.
     pub(crate) async fn close(&self) {
         let state = std::mem::replace(&mut *self.state.write().await, State::Closed);
         let State::Open(open) = state else { return };
-        open.manager.shutdown().await;
+        open.locks.shutdown().await;
         match &open.conns {
             Conns::Single(conn) => conn.close().await,
             Conns::Quorum(conns) => drop(join_all(conns.iter().map(LateConn::close)).await),
@@ -138,34 +141,41 @@ impl Locks {
     }
 
     async fn open(&self) -> StateResult<Open> {
-        let builder = LockManager::builder(settings(&self.config))
-            .observer(LockWatcher::new(&self.config, &self.instruments));
         if self.config.redlock_nodes.is_empty() {
             let conn = connect(authority(&self.config)?).await?;
-            let node = RedisNode::new("backend", conn.clone());
-            let subscriber = ChannelSubscriber(conn.clone());
-            let manager = builder.subscriber(subscriber).single(node).await.map_err(error::from_lock)?;
-            return Ok(Open { manager, conns: Conns::Single(conn) });
+            let single = |kind| {
+                let builder = self.builder(kind).subscriber(ChannelSubscriber(conn.clone()));
+                builder.single(RedisNode::new("backend", conn.clone()))
+            };
+            let locks = RedisLocks::open(single).await.map_err(error::from_lock)?;
+            return Ok(Open { locks, conns: Conns::Single(conn) });
         }
         let conns: Vec<_> = quorum(&self.config)?.into_iter().map(LateConn::start).collect();
-        let nodes = conns.iter().enumerate();
-        let nodes =
-            nodes.map(|(index, conn)| RedisNode::new(format!("redlock_nodes[{index}]"), conn.clone()));
-        let manager = builder.quorum(nodes).await.map_err(error::from_lock)?;
-        Ok(Open { manager, conns: Conns::Quorum(conns) })
+        let node = |(index, conn): (usize, &LateConn)| {
+            RedisNode::new(format!("redlock_nodes[{index}]"), conn.clone())
+        };
+        let majority =
+            |kind| self.builder(kind).quorum(conns.iter().enumerate().map(node).collect::<Vec<_>>());
+        let locks = RedisLocks::open(majority).await.map_err(error::from_lock)?;
+        Ok(Open { locks, conns: Conns::Quorum(conns) })
+    }
+
+    fn builder(&self, kind: Kind) -> ManagerBuilder {
+        let watcher = LockWatcher::new(&self.config, &self.instruments, kind);
+        LockManager::builder(settings(&self.config)).observer(watcher)
     }
 }
 
 /// Checks the settings of the layer.
 pub(crate) fn check(config: &RedisConfig) -> StateResult<()> {
     let nodes = config.redlock_nodes.len();
-    validate::demand([0, 3, 5, 7, 9].contains(&nodes), "redlock_nodes are none, or 3, 5, 7 or 9")?;
-    for node in quorum(config)? {
-        validate::demand(
-            matches!(node.servers, Servers::Standalone(_)),
-            "redlock_nodes are single servers: masters that know nothing of each other",
-        )?;
-    }
+    validate::demand(
+        [0, 3, 5, 7, 9].contains(&nodes),
+        format!(
+            "redlock_nodes names {nodes} servers; a quorum has 3, 5, 7 or 9, and without any the backend's own grant locks"
+        ),
+    )?;
+    quorum(config)?;
     settings(config).validate().map_err(|cause| {
         StateError::new(ErrorKind::InvalidConfig, format!("locks.{}", cause.context())).with_source(cause)
     })
@@ -191,17 +201,6 @@ fn authority(config: &RedisConfig) -> StateResult<redis_conn::Config> {
     Ok(connection)
 }
 
-fn quorum(config: &RedisConfig) -> StateResult<Vec<redis_conn::Config>> {
-    let parse = |url: &String| {
-        let connection =
-            redis_conn::Config::from_url(url).map_err(|cause| error::in_config("redlock_nodes", cause))?;
-        Ok(connection
-            .with_connect_timeout(config.connect_timeout)
-            .with_command_timeout(config.command_timeout))
-    };
-    config.redlock_nodes.iter().map(parse).collect()
-}
-
 async fn connect(config: redis_conn::Config) -> StateResult<Conn> {
     Conn::connect(config).await.map_err(error::in_connect)
 }
@@ -225,74 +224,5 @@ impl Subscriber for ChannelSubscriber {
             }
         };
         Ok(stream::unfold(subscription, next).boxed())
-    }
-}
-
-/// What locks tell the instruments.
-struct LockWatcher {
-    #[cfg(feature = "metrics")]
-    instruments: Instruments,
-    #[cfg(feature = "metrics")]
-    mode: state_metrics::LockMode,
-}
-
-#[cfg(not(feature = "metrics"))]
-impl LockWatcher {
-    fn new(_config: &RedisConfig, _instruments: &Instruments) -> Self {
-        Self {}
-    }
-}
-
-#[cfg(not(feature = "metrics"))]
-impl redlock::Observer for LockWatcher {}
-
-#[cfg(feature = "metrics")]
-impl LockWatcher {
-    fn new(config: &RedisConfig, instruments: &Instruments) -> Self {
-        let is_single = config.redlock_nodes.is_empty();
-        let mode = if is_single { state_metrics::LockMode::Single } else { state_metrics::LockMode::Quorum };
-        Self { instruments: instruments.clone(), mode }
-    }
-
-    fn lock(&self) -> state_metrics::Lock {
-        state_metrics::Lock::new(self.mode, state_metrics::LockKind::Mutex)
-    }
-}
-
-#[cfg(feature = "metrics")]
-impl redlock::Observer for LockWatcher {
-    fn acquired(&self, wait: Duration, _attempts: u32) {
-        self.instruments.0.lock_attempted(self.lock(), state_metrics::LockOutcome::Acquired, wait);
-    }
-
-    fn failed(&self, kind: redlock::ErrorKind, wait: Duration, _attempts: u32) {
-        use state_metrics::LockOutcome;
-        let outcome = match kind {
-            redlock::ErrorKind::Held if wait.is_zero() => LockOutcome::Held,
-            redlock::ErrorKind::Held => LockOutcome::TimedOut,
-            _ => LockOutcome::Failed,
-        };
-        self.instruments.0.lock_attempted(self.lock(), outcome, wait);
-    }
-
-    fn released(&self, hold: Duration, outcome: redlock::Outcome) {
-        use state_metrics::LockEnd;
-        let end = match outcome {
-            redlock::Outcome::Released => LockEnd::Released,
-            redlock::Outcome::AlreadyExpired => LockEnd::AlreadyExpired,
-            redlock::Outcome::Stolen => LockEnd::Stolen,
-            _ => LockEnd::Unknown,
-        };
-        self.instruments.0.lock_released(self.lock(), end, hold);
-    }
-
-    fn lost(&self, hold: Duration) {
-        self.instruments.0.lock_lost(self.lock(), hold);
-    }
-
-    fn renewed(&self, confirmed: bool) {
-        if confirmed {
-            self.instruments.0.lock_renewed(self.lock());
-        }
     }
 }

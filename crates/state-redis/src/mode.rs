@@ -18,7 +18,8 @@ pub enum RedisMode {
     },
     /// The master of a service that sentinels watch over.
     Sentinel {
-        /// The sentinels, as `redis://host[:port]` each.
+        /// The sentinels, as `redis://host[:port]` each, on port 26379 where none is named. User and password in the
+        /// first are those of the master; those of the sentinels go behind it, as `?sentinel_password=...`.
         sentinels: Vec<String>,
         /// The name of the service (`sentinel monitor NAME ...`).
         service_name: String,
@@ -30,6 +31,9 @@ pub enum RedisMode {
     },
 }
 
+/// Where sentinels listen by default.
+const SENTINEL_PORT: u16 = 26379;
+
 impl RedisMode {
     /// The connection settings for these servers.
     pub(crate) fn conn_config(&self) -> StateResult<Config> {
@@ -39,7 +43,8 @@ impl RedisMode {
                 if service_name.is_empty() {
                     return Err(invalid("mode.service_name is empty"));
                 }
-                let (mut config, sentinels) = endpoints("mode.sentinels", sentinels)?;
+                let (mut config, known) = endpoints("mode.sentinels", sentinels)?;
+                let sentinels = known.into_iter().zip(sentinels).map(at_sentinel_port).collect();
                 config.servers = Servers::Sentinel { sentinels, service: service_name.clone() };
                 Ok(config)
             }
@@ -91,6 +96,23 @@ fn endpoints(field: &str, urls: &[String]) -> StateResult<(Config, Vec<Endpoint>
     Ok((first, endpoints))
 }
 
+/// Where a sentinel listens: not where servers do, unless its URL names the port.
+fn at_sentinel_port((endpoint, url): (Endpoint, &String)) -> Endpoint {
+    match endpoint {
+        Endpoint::Tcp { host, .. } if !names_port(url) => Endpoint::tcp(host, SENTINEL_PORT),
+        named => named,
+    }
+}
+
+/// Whether a URL of one host has a port.
+fn names_port(url: &str) -> bool {
+    let behind_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = behind_scheme.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    // An IPv6 address has colons of its own, in brackets.
+    host.rsplit(']').next().unwrap_or_default().contains(':')
+}
+
 fn invalid(context: impl Into<std::borrow::Cow<'static, str>>) -> StateError {
     StateError::new(ErrorKind::InvalidConfig, context)
 }
@@ -130,6 +152,22 @@ mod tests {
         assert!(nameless.conn_config().unwrap_err().context().contains("mode.service_name"));
         let cluster = RedisMode::Cluster { nodes: Vec::new() };
         assert!(cluster.conn_config().unwrap_err().context().contains("mode.nodes"));
+    }
+
+    #[test]
+    fn sentinels_have_a_port_of_their_own() {
+        let urls = [
+            "redis://a",
+            "redis://u:p@b/0?sentinel_password=x:y",
+            "redis://c:7",
+            "redis://[::1]",
+            "redis://[::1]:7",
+        ];
+        let sentinels = urls.map(str::to_owned).to_vec();
+        let mode = RedisMode::Sentinel { sentinels, service_name: "main".to_owned() };
+        let Servers::Sentinel { sentinels, .. } = mode.conn_config().unwrap().servers else { panic!() };
+        let ports = [("a", 26379), ("b", 26379), ("c", 7), ("::1", 26379), ("::1", 7)];
+        assert_eq!(sentinels, ports.map(|(host, port)| Endpoint::tcp(host, port)));
     }
 
     #[test]

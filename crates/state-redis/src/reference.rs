@@ -25,7 +25,13 @@ mod tests {
     use crate::settings::{Draft, Given};
 
     #[test]
-    #[cfg(all(feature = "encrypt", feature = "resilience", feature = "metrics", feature = "locks"))]
+    #[cfg(all(
+        feature = "tls",
+        feature = "encrypt",
+        feature = "resilience",
+        feature = "metrics",
+        feature = "locks"
+    ))]
     fn the_readme_has_the_table_of_settings_with_their_defaults() {
         let table = RedisConfig::reference();
         assert!(include_str!("../README.md").contains(&table), "README.md has to hold this table:\n{table}");

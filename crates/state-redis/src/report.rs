@@ -201,9 +201,11 @@ impl LayerHealth {
     /// Data can be read and written whatever becomes of locks.
     #[cfg(feature = "locks")]
     fn of_locks(locks: &[Option<Health>]) -> Self {
-        let unreached = || vec!["a server that grants locks is not connected".to_owned()];
-        let reasons: Vec<_> =
-            locks.iter().flat_map(|health| health.as_ref().map_or_else(unreached, reasons)).collect();
+        let of_one = |(index, health): (usize, &Option<Health>)| match health {
+            Some(health) => reasons(health),
+            None => vec![format!("redlock_nodes[{index}] is not connected")],
+        };
+        let reasons: Vec<_> = locks.iter().enumerate().flat_map(of_one).collect();
         let status = if reasons.is_empty() { HealthStatus::Healthy } else { HealthStatus::Degraded };
         Self::new(Layer::Locks, status, reasons)
     }

@@ -41,6 +41,7 @@ pub(crate) struct Draft {
     password: Option<String>,
     #[cfg(feature = "resilience")]
     retry: Option<RetryParts>,
+    locks: locks::Parts,
     given: Vec<&'static str>,
 }
 
@@ -78,6 +79,7 @@ impl Draft {
             password: None,
             #[cfg(feature = "resilience")]
             retry: None,
+            locks: locks::Parts::default(),
             given: Vec::new(),
         }
     }
@@ -89,7 +91,8 @@ impl Draft {
     pub(crate) fn set(&mut self, name: &str, given: &Given) -> StateResult<()> {
         let proper = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, proper)| proper);
         let Some(setting) = all().find(|setting| setting.name == proper) else {
-            return Err(invalid(format!("`{name}` is no setting of this build")));
+            let advice = near::advice(name, &all().map(|setting| setting.name).collect::<Vec<_>>());
+            return Err(invalid(format!("`{name}` is no setting of this build{advice}")));
         };
         if self.given.contains(&setting.name) {
             return Err(invalid(format!("`{name}` is given twice, counting both its spellings")));
@@ -106,14 +109,10 @@ impl Draft {
         if let Some(mode) = self.mode()? {
             self.config.mode = mode;
         }
-        match (self.username.take(), self.password.take()) {
-            (Some(user), Some(password)) => {
-                self.config.credentials = Some(Credentials::user(user, password));
-            }
-            (None, Some(password)) => self.config.credentials = Some(Credentials::password(password)),
-            (Some(_), None) => return Err(invalid("username is given without password")),
-            (None, None) => {}
+        if let Some(credentials) = login(&mut self.username, &mut self.password, "")? {
+            self.config.credentials = Some(credentials);
         }
+        std::mem::take(&mut self.locks).join(&mut self.config)?;
         #[cfg(feature = "resilience")]
         if let Some(RetryParts { max_attempts, initial_delay, max_delay, jitter }) = self.retry.take() {
             self.config.retry = crate::policy::retry(max_attempts, initial_delay, max_delay, jitter);
@@ -136,9 +135,23 @@ impl Draft {
     }
 }
 
+/// The credentials that two settings make up, whose names begin with `prefix`.
+fn login(
+    username: &mut Option<String>,
+    password: &mut Option<String>,
+    prefix: &str,
+) -> StateResult<Option<Credentials>> {
+    match (username.take(), password.take()) {
+        (Some(user), Some(password)) => Ok(Some(Credentials::user(user, password))),
+        (None, Some(password)) => Ok(Some(Credentials::password(password))),
+        (Some(_), None) => Err(invalid(format!("{prefix}username is given without {prefix}password"))),
+        (None, None) => Ok(None),
+    }
+}
+
 /// Every setting of this build.
 pub(crate) fn all() -> impl Iterator<Item = &'static Setting> {
-    let layers: [&[Setting]; 5] = [BASE, CODEC, RESILIENCE, METRICS, LOCKS];
+    let layers: [&[Setting]; 5] = [BASE, CODEC, RESILIENCE, METRICS, locks::LOCKS];
     layers.into_iter().flatten()
 }
 
@@ -221,6 +234,15 @@ fn unknown(_config: &RedisConfig) -> String {
     String::new()
 }
 
+mod near;
+
+// After the macro, which it uses.
+#[cfg(feature = "locks")]
+mod locks;
+#[cfg(not(feature = "locks"))]
+#[path = "settings/locks_off.rs"]
+mod locks;
+
 const BASE: &[Setting] = &[
     Setting {
         name: "url",
@@ -233,7 +255,7 @@ const BASE: &[Setting] = &[
     },
     Setting {
         name: "sentinels",
-        about: "Instead of `url`: URLs of the sentinels",
+        about: "Instead of `url`: URLs of the sentinels, on port 26379 if none is named",
         read: |draft, given| many(given).map(|urls| draft.sentinels = Some(urls)),
         show: unknown,
     },
@@ -368,20 +390,4 @@ const METRICS: &[Setting] = &[
     setting!("slow_query_capacity", "How many slow operations are kept", instruments.slow_log.capacity),
     setting!("hot_keys_capacity", "Keys that are followed", in instruments.hot_keys => capacity),
     setting!("hot_keys_sample_one_in", "One access in so many is looked at", in instruments.hot_keys => sample_one_in),
-];
-
-#[cfg(not(feature = "locks"))]
-const LOCKS: &[Setting] = &[];
-#[cfg(feature = "locks")]
-const LOCKS: &[Setting] = &[
-    Setting {
-        name: "redlock_nodes",
-        about: "URLs of the masters that grant locks by majority",
-        read: |draft, given| many(given).map(|urls| draft.config.redlock_nodes = urls),
-        show: unknown,
-    },
-    setting!("locks_max_ttl", "The longest TTL of a lock", locks.max_ttl),
-    setting!("locks_node_timeout", "How long a server may take over a lock", locks.node_timeout),
-    setting!("locks_quarantine", "Whether servers abstain after a restart", locks.quarantine),
-    setting!("lock_wait", "How long `acquire_lock` waits; else as long as the TTL", lock_wait),
 ];

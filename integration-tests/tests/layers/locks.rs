@@ -1,7 +1,7 @@
 //! Locks on the backend's own servers and on a quorum.
 
 use futures_util::future::join_all;
-use integration_tests::{Server, ServerConfig, eventually, independent_masters, margin};
+use integration_tests::{Server, eventually, independent_masters, margin};
 use state_redis::redlock::{LockConfig, Outcome};
 use state_redis::{ErrorKind, RedisBackend, StateBackend};
 use tokio::time::Instant;
@@ -144,16 +144,4 @@ async fn a_quorum_grants_locks_with_a_minority_down_even_from_the_first() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "one of three is no majority: {error}");
     backend.put(b"k", b"v").await.expect("data does not need the quorum");
     backend.close().await;
-}
-
-#[tokio::test]
-async fn a_quorum_on_a_server_with_a_password_takes_it_from_the_url() {
-    let own = Server::start().await;
-    let mut nodes = Vec::new();
-    for _ in 0..3 {
-        nodes.push(ServerConfig::default().with_password("pw").start().await);
-    }
-    let backend = quorum(&own, &nodes).await;
-    backend.locks().await.unwrap().bootstrap().await.unwrap();
-    assert_eq!(backend.acquire_lock("job", TTL).await.unwrap().release().await, Outcome::Released);
 }

@@ -17,6 +17,14 @@ mod attempts;
 mod guards;
 // Locks on the backend's own servers and on a quorum.
 mod locks;
+// How the servers of a quorum are reached.
+mod quorum;
+// What metrics tell of each kind of lock.
+mod lock_kinds;
+// Connections of one's own, and what metrics tell of shared ones.
+mod lend;
+// A server whose disk is full.
+mod disk;
 // What Prometheus is told.
 mod metrics;
 // Nothing secret in what is shown, logged and exported.

@@ -2,29 +2,9 @@
 
 use integration_tests::proxy::{Fault, Proxy};
 use integration_tests::{Server, eventually};
-use state_redis::metrics::{Naming, Prometheus};
-use state_redis::{CompressionAlgorithm, ErrorKind, RedisBackend, StateBackend};
+use state_redis::{CompressionAlgorithm, ErrorKind, StateBackend};
 
-use crate::support::{backend, behind, ms, on, unstalled};
-
-fn scraping(backend: &RedisBackend) -> Prometheus {
-    let prometheus = Prometheus::new(Naming::Prometheus).expect("a recorder");
-    let instruments = backend.metrics().expect("metrics are enabled");
-    assert!(instruments.bind(prometheus.recorder()));
-    prometheus
-}
-
-/// The value of the only series of `name` whose labels contain all of `labels`.
-#[track_caller]
-fn value(text: &str, name: &str, labels: &[&str]) -> f64 {
-    let found: Vec<&str> = text
-        .lines()
-        .filter(|line| line.split(['{', ' ']).next() == Some(name))
-        .filter(|line| labels.iter().all(|label| line.contains(label)))
-        .collect();
-    let [line] = found[..] else { panic!("{} series of {name} {labels:?}: {found:?}\n{text}", found.len()) };
-    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
-}
+use crate::support::{backend, behind, ms, on, scraping, unstalled, value};
 
 #[tokio::test]
 async fn the_documented_names_are_exported_exactly() {

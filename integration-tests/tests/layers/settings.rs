@@ -19,6 +19,23 @@ async fn credentials_are_preferred_over_those_of_the_url() {
 }
 
 #[tokio::test]
+async fn who_cannot_connect_reads_where_and_why() {
+    let server = Server::start().await;
+    let gone = Server::start().await;
+    gone.kill();
+    for (url, kind, says) in [
+        (gone.url(), ErrorKind::Unavailable, format!("cannot connect to {}", gone.address())),
+        (format!("{}99", server.url()), ErrorKind::InvalidConfig, "no such database".to_owned()),
+        (format!("redis+cluster://{}", server.address()), ErrorKind::Unsupported, "cluster mode".to_owned()),
+    ] {
+        let config = on(&server).url(url).connect_timeout(ms(300)).build().unwrap();
+        let error = state_redis::RedisBackend::new(config).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(&says), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn health_is_checked_in_the_interval() {
     let server = Server::start().await;
     let rare = backend(on(&server).health_interval(ms(3_600_000))).await;

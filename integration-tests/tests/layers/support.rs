@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use integration_tests::proxy::Proxy;
 use integration_tests::{Server, eventually};
+use state_redis::metrics::{Naming, Prometheus};
 use state_redis::{RedisBackend, RedisConfig, RedisConfigBuilder};
 
 pub(crate) const fn ms(millis: u64) -> Duration {
@@ -61,4 +62,24 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
         state.to_le_bytes()[3]
     };
     std::iter::repeat_with(next).take(len).collect()
+}
+
+/// A recorder that the backend publishes to.
+pub(crate) fn scraping(backend: &RedisBackend) -> Prometheus {
+    let prometheus = Prometheus::new(Naming::Prometheus).expect("a recorder");
+    let instruments = backend.metrics().expect("metrics are enabled");
+    assert!(instruments.bind(prometheus.recorder()));
+    prometheus
+}
+
+/// The value of the only series of `name` whose labels contain all of `labels`.
+#[track_caller]
+pub(crate) fn value(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let found: Vec<&str> = text
+        .lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name))
+        .filter(|line| labels.iter().all(|label| line.contains(label)))
+        .collect();
+    let [line] = found[..] else { panic!("{} series of {name} {labels:?}: {found:?}\n{text}", found.len()) };
+    line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect("a number")
 }
