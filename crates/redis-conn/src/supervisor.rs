@@ -73,6 +73,7 @@ impl Drop for Supervised {
         self.task.abort();
         if let Some(live) = self.link.current.swap(None) {
             live.traffic.sever();
+            self.link.setup.observe(|observer| observer.disconnected(&live.endpoint, DownReason::Closed));
         }
     }
 }

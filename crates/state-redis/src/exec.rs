@@ -199,9 +199,13 @@ impl<'a> Task<'a> {
         self.run(|_, deadline, _| async move { scan.lock().await.next(deadline).await }).await
     }
 
-    /// A dedicated connection, waited for as long as the pool's settings say.
-    pub(crate) async fn dedicated(&self) -> StateResult<Dedicated> {
-        let lent = self.door.conn.dedicated().await;
+    /// A dedicated connection, on a cluster one to the master of `key`, waited for as long as the pool's settings say.
+    pub(crate) async fn dedicated(&self, key: Option<&[u8]>) -> StateResult<Dedicated> {
+        let conn = &self.door.conn;
+        let lent = match key {
+            Some(key) => conn.dedicated_for(key).await,
+            None => conn.dedicated().await,
+        };
         if lent.as_ref().is_err_and(|cause| cause.kind() == redis_conn::ErrorKind::Overloaded) {
             self.door.instruments.pool_timed_out(self.started.elapsed());
         }

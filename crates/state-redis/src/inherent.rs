@@ -44,11 +44,22 @@ impl RedisBackend {
     ///
     /// # Errors
     /// `Overloaded` when none became free within `pool_timeout`; `Unavailable` while the server is gone; `Unsupported`
-    /// on a cluster.
+    /// on a cluster: see [`dedicated_for`](Self::dedicated_for).
     pub async fn dedicated(&self) -> StateResult<Dedicated> {
-        let task = self.inner.door.begin(Operation::Dedicated);
-        let result = task.dedicated().await;
-        task.end(result)
+        self.lend(None).await
+    }
+
+    /// As [`dedicated`](Self::dedicated); on a cluster, the connection is one to the master that serves `key`, which is
+    /// the server's own key, as in the commands on it.
+    ///
+    /// It stays with that node. Once the slot has moved, commands on it fail as redirected, a blocked one too: drop it
+    /// then, and ask again.
+    ///
+    /// # Errors
+    /// `Overloaded` when none became free within `pool_timeout`; `Unavailable` while the node is gone, on a cluster only
+    /// when that lasts for `pool_timeout`.
+    pub async fn dedicated_for(&self, key: &[u8]) -> StateResult<Dedicated> {
+        self.lend(Some(key)).await
     }
 
     /// Runs any command under the backend's policy and instruments. Keys in it are the server's own: prefix and layout
@@ -70,6 +81,12 @@ impl RedisBackend {
         self.inner.door.conn().close().await;
         #[cfg(feature = "metrics")]
         self.inner.door.instruments.0.publish();
+    }
+
+    async fn lend(&self, key: Option<&[u8]>) -> StateResult<Dedicated> {
+        let task = self.inner.door.begin(Operation::Dedicated);
+        let result = task.dedicated(key).await;
+        task.end(result)
     }
 
     async fn put_pairs(&self, pairs: &[(&[u8], &[u8])], ttl: Ttl) -> StateResult<()> {

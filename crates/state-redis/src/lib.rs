@@ -5,7 +5,6 @@
 mod backend;
 mod contract;
 mod inherent;
-mod lend;
 mod names;
 mod once;
 mod open;

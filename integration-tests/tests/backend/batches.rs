@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use integration_tests::{Server, ServerConfig};
-use state_redis::{ErrorKind, Expiry, StateBackend};
+use state_redis::{ErrorKind, Expiry, PutItem, StateBackend};
 use tokio::time::Instant;
 
 use crate::support::{backend, keys_on, on};
@@ -36,6 +36,35 @@ async fn shorthands_report_the_first_error() {
     let error = backend.batch_get_optimized(&[b"a", b"list"]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongType);
     assert_eq!(keys_on(&server).await, ["state:d|a", "state:d|list"]);
+}
+
+#[tokio::test]
+async fn values_without_a_ttl_are_stored_by_one_command_a_request() {
+    let server = Server::start().await;
+    let backend = backend(on(&server).pipeline_batch_size(10)).await;
+    let keys: Vec<Vec<u8>> = (0..25).map(|n| format!("key:{n}").into_bytes()).collect();
+    let pairs: Vec<(&[u8], &[u8])> = keys.iter().map(|key| (key.as_slice(), key.as_slice())).collect();
+    backend.batch_put_optimized(&pairs).await.unwrap();
+    backend.batch_put_optimized_with_ttl(&pairs[..5], Duration::from_secs(60)).await.unwrap();
+    let stats: String = server.command(redis::cmd("INFO").arg("commandstats")).await;
+    for (command, calls) in [("mset", 3), ("set", 5)] {
+        let line = format!("cmdstat_{command}:calls={calls},");
+        assert!(stats.contains(&line), "{line} {stats}");
+    }
+    let refs: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+    let values = backend.batch_get_optimized(&refs).await.unwrap();
+    assert_eq!(values.into_iter().map(Option::unwrap).collect::<Vec<_>>(), keys);
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_be_written_is_an_error_for_its_item_alone() {
+    let user = "app on >pw ~state:d|open:* +@all";
+    let server = ServerConfig::default().with_acl(format!("user {user}")).start().await;
+    let backend = backend(on(format!("redis://app:pw@{}/", server.address()))).await;
+    let items = [b"open:a".as_slice(), b"closed", b"open:b"].map(|key| PutItem::new(key, b"v"));
+    let kinds = backend.batch_put(&items).await.into_iter().map(|result| result.map_err(|error| error.kind()));
+    assert_eq!(kinds.collect::<Vec<_>>(), [Ok(()), Err(ErrorKind::Auth), Ok(())]);
+    assert_eq!(keys_on(&server).await, ["state:d|open:a", "state:d|open:b"]);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const USER: &str = "user app on >s3cret -@all ~app:* resetchannels";
 const CONNECTION: &str = "+role +ping";
 /// The operations of the contract, and those with an id.
 const DATA: &str =
-    "+get +set +unlink +exists +pttl +pexpire +persist +incrby +scan +mget +eval +evalsha +del";
+    "+get +set +unlink +exists +pttl +pexpire +persist +incrby +scan +mget +mset +eval +evalsha +del";
 /// Locks on the backend's own servers.
 const LOCKS: &str = "&app:* +eval +evalsha +info +time +get +set +del +exists +incr +pttl +pexpire +zadd +zrem +zscore \
     +zcard +zrange +zrangebyscore +zremrangebyscore +hget +hset +hdel +hincrby +publish +subscribe";
