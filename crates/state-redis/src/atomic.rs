@@ -5,6 +5,7 @@ use state_core::{CasOutcome, ErrorKind, MAX_VALUE_LEN, StateError, StateResult, 
 
 use crate::backend::Inner;
 use crate::exec::Task;
+use crate::operation::Operation;
 use crate::script::{CAS, INCREMENT};
 use crate::values::is_encrypted;
 use crate::{error, reply};
@@ -38,12 +39,11 @@ pub(crate) async fn compare_and_swap(
 }
 
 pub(crate) struct Swap<'a> {
-    backend: &'a Inner,
     pub(crate) stored: Vec<u8>,
     expected: Option<&'a [u8]>,
-    fingerprint: Vec<u8>,
+    envelope: Vec<u8>,
     new: Option<std::borrow::Cow<'a, [u8]>>,
-    ttl: String,
+    ttl: Option<String>,
 }
 
 /// Bytes that were read, and whether they stand for the expected value.
@@ -64,35 +64,45 @@ impl<'a> Swap<'a> {
         // An older, larger value may still be expected: only what is written keeps to the configured maximum.
         check_value(expected.unwrap_or_default(), MAX_VALUE_LEN)?;
         backend.check_value(new.unwrap_or_default())?;
-        let fingerprint = backend.values.fingerprint(operation, expected.unwrap_or_default())?;
+        let envelope = backend.values.envelope(operation, expected.unwrap_or_default())?;
         let new = new.map(|new| backend.values.encode(operation, key, new)).transpose()?;
-        let ttl = backend.default_ttl_ms.unwrap_or(0).to_string();
-        Ok(Self { backend, stored, expected, fingerprint, new, ttl })
+        let ttl = backend.default_ttl_ms.map(|millis| millis.to_string());
+        Ok(Self { stored, expected, envelope, new, ttl })
     }
 
     /// `None` when swapped, else the bytes that are there.
     async fn run(&self, task: &Task<'_>, seen: Option<&Seen>) -> StateResult<Option<Option<Vec<u8>>>> {
         let answer = task.script(&CAS.call(&[&self.stored], &self.arguments(seen))).await?;
-        let (swapped, current) = reply::pair(task.operation(), answer)?;
-        match swapped {
-            Value::Int(1) => Ok(None),
-            Value::Int(0) => reply::bytes(task.operation(), current).map(Some),
-            _ => Err(error::unexpected_reply(task.operation())),
-        }
+        swapped(task.operation(), answer)
     }
 
     /// The arguments of `lua/cas.lua`. With `seen`, exactly these bytes count as read.
-    pub(crate) fn arguments<'s>(&'s self, seen: Option<&'s Seen>) -> [&'s [u8]; 8] {
-        [
-            flag(self.expected.is_some()),
-            seen.map(|seen| seen.bytes.as_slice()).or(self.expected).unwrap_or_default(),
-            self.backend.values.magic(),
-            &self.fingerprint,
-            flag(self.new.is_some()),
-            self.new.as_deref().unwrap_or_default(),
-            self.ttl.as_bytes(),
-            seen.map_or(b"", |seen| flag(seen.is_expected)),
-        ]
+    pub(crate) fn arguments<'s>(&'s self, seen: Option<&'s Seen>) -> Vec<&'s [u8]> {
+        let how: &[u8] = match (self.expected.is_some(), self.new.is_some(), seen.map(|seen| seen.is_expected)) {
+            (false, false, _) => b"00",
+            (false, true, _) => b"01",
+            (true, false, None) => b"10",
+            (true, true, None) => b"11",
+            (true, false, Some(false)) => b"100",
+            (true, false, Some(true)) => b"101",
+            (true, true, Some(false)) => b"110",
+            (true, true, Some(true)) => b"111",
+        };
+        let expected = seen.map(|seen| seen.bytes.as_slice()).or(self.expected).unwrap_or_default();
+        let mut arguments = vec![expected, self.new.as_deref().unwrap_or_default(), how, &self.envelope];
+        arguments.extend(self.ttl.as_deref().map(str::as_bytes));
+        arguments
+    }
+}
+
+/// What `lua/cas.lua` answered: `None` when swapped, else the bytes that are there.
+pub(crate) fn swapped(operation: Operation, answer: Value) -> StateResult<Option<Option<Vec<u8>>>> {
+    if answer == Value::Int(1) {
+        return Ok(None);
+    }
+    match reply::pair(operation, answer)? {
+        (Value::Int(0), current) => reply::bytes(operation, current).map(Some),
+        _ => Err(error::unexpected_reply(operation)),
     }
 }
 
@@ -165,8 +175,4 @@ pub(crate) async fn get_and_delete(
         }
     }
     Err(StateError::new(ErrorKind::Conflict, "get_and_delete: others kept writing in between"))
-}
-
-fn flag(is_set: bool) -> &'static [u8] {
-    if is_set { b"1" } else { b"0" }
 }

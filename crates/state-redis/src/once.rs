@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Value;
 use state_core::{CasOutcome, ErrorKind, StateError, StateResult, Ttl, ttl_millis};
 
-use crate::atomic::{ROUNDS, Seen, Swap, check_numbers};
+use crate::atomic::{ROUNDS, Seen, Swap, check_numbers, swapped};
 use crate::backend::{Inner, RedisBackend};
 use crate::exec::Task;
 use crate::operation::Operation;
@@ -170,17 +170,12 @@ async fn compare_and_swap(
 
 /// What the answer of `lua/cas.lua` says.
 async fn outcome(backend: &Inner, task: &Task<'_>, key: &[u8], answer: Value) -> StateResult<CasOutcome> {
-    let (swapped, current) = reply::pair(task.operation(), answer)?;
-    match swapped {
-        Value::Int(1) => Ok(CasOutcome::Swapped),
-        Value::Int(0) => Ok(CasOutcome::Mismatch {
-            current: match reply::bytes(task.operation(), current)? {
-                Some(bytes) => Some(backend.values.decode(task.operation(), key, bytes).await?),
-                None => None,
-            },
-        }),
-        _ => Err(error::unexpected_reply(task.operation())),
-    }
+    let current = match swapped(task.operation(), answer)? {
+        None => return Ok(CasOutcome::Swapped),
+        Some(None) => None,
+        Some(Some(bytes)) => Some(backend.values.decode(task.operation(), key, bytes).await?),
+    };
+    Ok(CasOutcome::Mismatch { current })
 }
 
 async fn put_if_absent(

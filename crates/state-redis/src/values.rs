@@ -67,10 +67,10 @@ impl Values {
         Decoder { values: self, batch: self.codec.batch() }
     }
 
-    /// What a script compares with the fingerprint in an envelope.
-    pub(crate) fn fingerprint(&self, operation: Operation, value: &[u8]) -> StateResult<Vec<u8>> {
+    /// What a script compares with an envelope: its magic, and the fingerprint of `value`.
+    pub(crate) fn envelope(&self, operation: Operation, value: &[u8]) -> StateResult<Vec<u8>> {
         let fingerprint = Fingerprint::of(value).map_err(|cause| error::from_codec(operation, cause))?;
-        Ok(fingerprint.as_bytes().to_vec())
+        Ok([MAGIC.as_slice(), fingerprint.as_bytes()].concat())
     }
 
     /// What an envelope begins with.

@@ -17,8 +17,7 @@ impl Values {
     pub(crate) async fn decode(&self, _: Operation, _: &[u8], bytes: Vec<u8>) -> StateResult<Vec<u8>> { Ok(bytes) }
     pub(crate) fn decoder(&self) -> Decoder { Decoder }
     #[allow(clippy::unnecessary_wraps)]
-    pub(crate) fn fingerprint(&self, _: Operation, _: &[u8]) -> StateResult<Vec<u8>> { Ok(Vec::new()) }
-    pub(crate) fn magic(&self) -> &'static [u8] { b"" }
+    pub(crate) fn envelope(&self, _: Operation, _: &[u8]) -> StateResult<Vec<u8>> { Ok(Vec::new()) }
     pub(crate) fn keeps_numbers(&self) -> bool { true }
 }
 

@@ -60,7 +60,7 @@ async fn values_without_a_ttl_are_stored_by_one_command_a_request() {
 async fn a_key_that_may_not_be_written_is_an_error_for_its_item_alone() {
     let user = "app on >pw ~state:d|open:* +@all";
     let server = ServerConfig::default().with_acl(format!("user {user}")).start().await;
-    let backend = backend(on(format!("redis://app:pw@{}/", server.address()))).await;
+    let backend = backend(on(&server).url(format!("redis://app:pw@{}/", server.address()))).await;
     let items = [b"open:a".as_slice(), b"closed", b"open:b"].map(|key| PutItem::new(key, b"v"));
     let kinds = backend.batch_put(&items).await.into_iter().map(|result| result.map_err(|error| error.kind()));
     assert_eq!(kinds.collect::<Vec<_>>(), [Ok(()), Err(ErrorKind::Auth), Ok(())]);
