@@ -203,8 +203,11 @@ pub struct Place {
     pub patience: Duration,
     /// How long a lock that was handed on waits for its new holder to confirm.
     pub claim: Duration,
-    /// The channel on which the new holder's id is published; empty for none.
+    /// The channel on which it is published who holds the lock now: the id, the number of its last look and the
+    /// token, with spaces between them; empty for none.
     pub channel: String,
+    /// The number of this look. A hand-off names the last one before it, so it came after that one was sent.
+    pub look: u64,
     /// What [`Vote::Waiting`](crate::Vote::Waiting) gave earlier: keeps the place when the turn was missed.
     pub score: Option<String>,
 }

@@ -1,4 +1,7 @@
 //! Waiting in the queue of a single authority.
+//!
+//! A lock that is handed to a waiter belongs to it at once: the message has the token, and names the last look
+//! that the server had seen. So the hand-off came after that look was sent, and the claim time counts from there.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,15 +11,16 @@ use tokio::time::Instant;
 use crate::{
     Claim, Error, ErrorKind, Fault, NodeVerdict, Operation, Place, Result, Vote,
     acquire::Backoff,
+    clock::Moment,
     hold::{Hold, Mark},
     manager::Core,
     quorum,
-    subscriber::Ticket,
+    subscriber::{HandOff, Ticket},
     vote::{Grant, verdict_of},
 };
 
 /// Waits for a turn until `deadline`. Every look at the server is a heartbeat too; between two looks the waiter
-/// sleeps until its process is told of its turn, the holder's time is over, or the next heartbeat is due.
+/// sleeps until it is told of its turn, the holder's time is over, or the next heartbeat is due.
 pub(crate) async fn wait_in_line(
     core: &Arc<Core>,
     claim: Claim,
@@ -31,18 +35,24 @@ pub(crate) async fn wait_in_line(
         patience: core.config.waiter_timeout,
         claim: core.config.claim_timeout,
         channel: core.wakeups.as_ref().map_or_else(String::new, |wakeups| wakeups.channel().to_owned()),
+        look: 0,
         score: None,
     };
     let mut backoff = Backoff::new(&core.config);
+    // A look without an answer may arrive after all that follow it: from then on the release has to bury.
+    let mut unheard = false;
     loop {
         *attempts += 1;
-        let until = core.clock.now().after(quorum::validity(hold.claim.ttl));
+        place.look += 1;
+        let asked = core.clock.now();
         let answer = look(&hold, &place).await;
-        hold.ballots.record(0, Mark::of(&answer));
+        unheard |= Mark::of(&answer) == Mark::Unknown;
+        hold.ballots.record(0, if unheard { Mark::Unknown } else { Mark::of(&answer) });
+        let until = asked.after(quorum::validity(hold.claim.ttl));
         if let Ok(Vote::Granted { token }) = answer
             && core.clock.now() < until
         {
-            return Ok(Grant { hold, token, until });
+            return Ok(Grant { hold, token, until, confirmed: true });
         }
         if let Ok(Vote::Waiting { score, .. }) = &answer {
             place.score = Some(score.clone());
@@ -52,8 +62,23 @@ pub(crate) async fn wait_in_line(
         }
         let nap = nap(core, &answer, &mut backoff);
         let left = deadline.map_or(nap, |deadline| deadline.saturating_duration_since(Instant::now()));
-        sleep(nap.min(left), ticket.as_ref()).await;
+        // A message about another look than the last is only a reason to look again.
+        if let Some(HandOff { look, token }) = sleep(nap.min(left), ticket.as_ref()).await
+            && look == place.look
+            && let Some(until) = relied_on(&hold, asked)
+        {
+            return Ok(Grant { hold, token, until, confirmed: false });
+        }
     }
+}
+
+/// Until when a lock may be relied on that was handed over after a look sent at `asked`. `None` when so little of
+/// that is left that the confirmation might come too late, and where the lock itself is to last no longer than the
+/// claim.
+fn relied_on(hold: &Hold, asked: Moment) -> Option<Moment> {
+    let claim = hold.core.config.claim_timeout;
+    let until = asked.after(quorum::validity(claim));
+    (claim < hold.claim.ttl && until.since(hold.core.clock.now()) >= claim / 4).then_some(until)
 }
 
 async fn look(hold: &Hold, place: &Place) -> Result<Vote, Fault> {
@@ -77,7 +102,7 @@ async fn look(hold: &Hold, place: &Place) -> Result<Vote, Fault> {
 /// How long to sleep before the next look. With a live subscription a look is only a heartbeat; without one it is
 /// also the way to hear of the turn.
 fn nap(core: &Core, answer: &Result<Vote, Fault>, backoff: &mut Backoff) -> Duration {
-    let heartbeat = core.config.waiter_timeout / 3;
+    let heartbeat = core.config.heartbeat();
     let live = core.wakeups.as_ref().is_some_and(|wakeups| wakeups.live());
     match answer {
         Ok(Vote::Waiting { remaining, .. }) if live => {
@@ -88,11 +113,15 @@ fn nap(core: &Core, answer: &Result<Vote, Fault>, backoff: &mut Backoff) -> Dura
     }
 }
 
-async fn sleep(nap: Duration, ticket: Option<&Ticket>) {
-    let Some(ticket) = ticket else { return tokio::time::sleep(nap).await };
+async fn sleep(nap: Duration, ticket: Option<&Ticket>) -> Option<HandOff> {
+    let nap = tokio::time::sleep(nap);
+    let Some(ticket) = ticket else {
+        nap.await;
+        return None;
+    };
     tokio::select! {
-        () = ticket.called() => {}
-        () = tokio::time::sleep(nap) => {}
+        told = ticket.called() => told,
+        () = nap => None,
     }
 }
 

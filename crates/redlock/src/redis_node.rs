@@ -168,7 +168,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
         let reply = self.run(&ENQUEUE, claim.keys(), |call, _| {
             call.arg(claim.id()).arg(millis(claim.ttl())).arg(place.score.as_deref().unwrap_or_default());
             call.arg(limits(claim)).arg(place.priority).arg(millis(place.patience)).arg(millis(place.claim));
-            call.arg(&place.channel);
+            call.arg(&place.channel).arg(place.look);
         });
         vote(&reply.await?)
     }

@@ -1,13 +1,14 @@
--- Takes one resource, or waits for it in its queue; called again it is the waiter's heartbeat and the
--- confirmation of a hand-off. Only for a single authority, where there is one queue.
+-- Takes one resource, or waits for it in its queue; called again it is the waiter's heartbeat, and the
+-- confirmation of a hand-off whose message it could not rely on. Only for a single authority, where there is one
+-- queue.
 --
 -- KEYS: tombstone, 7 of the resource
 -- ARGV: id, ttl ms, place (score given earlier, '' = none), limit, priority (higher goes first), ms until a
---       silent waiter counts as dead, claim ms, channel ('' = none)
+--       silent waiter counts as dead, claim ms, channel ('' = none), number of this look
 -- Reply: token | {'waiting', holder, ms, place} | {'dead'}
 
 local id, ttl, place, priority = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[5])
-local patience, claim, channel = tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local patience, claim, channel, look = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
 local r = resource(1)
 r.limit = tonumber(ARGV[4])
 
@@ -39,8 +40,8 @@ else
     place = string.format('%.0f', arrival - priority * 1099511627776)
   end
   redis.call('ZADD', r.queue, place, id)
-  redis.call('HSET', r.meta, id, r.limit .. ' ' .. claim .. ' ' .. channel)
 end
+redis.call('HSET', r.meta, id, table.concat({ r.limit, claim, look, channel }, ' '))
 redis.call('ZADD', r.beats, now + patience, id)
 for _, key in ipairs({ r.queue, r.beats, r.meta }) do
   redis.call('PEXPIRE', key, patience * 4)

@@ -99,7 +99,8 @@ local function purge(r)
   end
 end
 
--- Gives the resource to the waiters whose turn it is, for their claim time, and tells their processes.
+-- Gives the resource to the waiters whose turn it is, for their claim time, and tells their processes: whom it was
+-- given to, after which of its looks, and with which token.
 local function hand_off(r)
   for _ = 1, 1000 do
     local head = redis.call('ZRANGE', r.queue, 0, 0)[1]
@@ -107,7 +108,7 @@ local function hand_off(r)
       return
     end
     local meta = redis.call('HGET', r.meta, head)
-    local limit, claim, channel = string.match(meta or '', '^(-?%d+) (%d+) (.*)$')
+    local limit, claim, look, channel = string.match(meta or '', '^(-?%d+) (%d+) (%d+) (.*)$')
     if limit then
       local turn = setmetatable({ limit = tonumber(limit) }, { __index = r })
       if blocked(turn, head) then
@@ -115,7 +116,8 @@ local function hand_off(r)
       end
       take(turn, head, tonumber(claim))
       if channel ~= '' then
-        redis.call('PUBLISH', channel, head)
+        local token = string.format('%.0f', next_token(r.counter))
+        redis.call('PUBLISH', channel, head .. ' ' .. look .. ' ' .. token)
       end
     end
     forget(r, head)
