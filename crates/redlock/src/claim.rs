@@ -93,8 +93,7 @@ fn tagged(name: &str) -> String {
 pub struct Claim {
     pub(crate) id: Arc<str>,
     pub(crate) resources: Arc<[Resource]>,
-    /// The tombstone, the keys of each resource and the epoch marker.
-    pub(crate) keys: Arc<[String]>,
+    pub(crate) epoch_key: Arc<str>,
     pub(crate) ttl: Duration,
     pub(crate) quarantine: Option<Duration>,
     pub(crate) intent: Duration,
@@ -102,17 +101,14 @@ pub struct Claim {
 }
 
 /// The keys of a resource, in the order in which scripts know them.
-const ROLES: [&str; 7] = ["w", "r", "i", "c", "q", "b", "m"];
+pub(crate) const ROLES: [&str; 7] = ["w", "r", "i", "c", "q", "b", "m"];
 
 impl Claim {
     /// Without quarantine and intent, as on a single authority. In whole milliseconds, which is what servers count in.
-    pub(crate) fn new(id: Arc<str>, resources: Arc<[Resource]>, ttl: Duration, epoch_key: &str) -> Self {
-        let first = resources.first().expect("a claim names at least one resource");
-        let tombstone = format!("{}:x:{id}", first.body);
-        let each = resources.iter().flat_map(|resource| ROLES.map(|role| resource.key(role)));
-        let keys = std::iter::once(tombstone).chain(each).chain([epoch_key.to_owned()]).collect();
+    pub(crate) fn new(id: Arc<str>, resources: Arc<[Resource]>, ttl: Duration, epoch_key: Arc<str>) -> Self {
+        assert!(!resources.is_empty(), "a claim names at least one resource");
         let ttl = Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        Self { id, resources, keys, ttl, quarantine: None, intent: Duration::ZERO, queued: true }
+        Self { id, resources, epoch_key, ttl, quarantine: None, intent: Duration::ZERO, queued: true }
     }
 
     /// The secret that makes the hold this attempt's: the owner's label, a slash and 128 random bits.
@@ -147,31 +143,21 @@ impl Claim {
 
     /// The key of the marker that is missing from a node that lost its data.
     pub fn epoch_key(&self) -> &str {
-        self.keys.last().expect("a claim has keys")
+        &self.epoch_key
     }
 
     /// The key that says that this attempt is over.
-    pub fn tombstone(&self) -> &str {
-        &self.keys[0]
+    pub fn tombstone(&self) -> String {
+        format!("{}:x:{}", self.resources[0].body, self.id)
     }
 
     /// The key of the exclusive holder, where a release is no more than taking that away.
     #[cfg(feature = "redis")]
-    pub(crate) fn only_key(&self) -> Option<&str> {
-        let only = !self.queued && self.resources.len() == 1 && self.resources[0].mode == Mode::Exclusive;
-        only.then(|| self.keys[1].as_str())
-    }
-
-    /// The tombstone, then the keys of each resource.
-    #[cfg(feature = "redis")]
-    pub(crate) fn keys(&self) -> &[String] {
-        &self.keys[..self.keys.len() - 1]
-    }
-
-    /// The same, and the epoch marker where there is a quarantine.
-    #[cfg(feature = "redis")]
-    pub(crate) fn voting_keys(&self) -> &[String] {
-        if self.quarantine.is_some() { &self.keys } else { self.keys() }
+    pub(crate) fn only_key(&self) -> Option<String> {
+        match &*self.resources {
+            [only] if !self.queued && only.mode == Mode::Exclusive => Some(only.key("w")),
+            _ => None,
+        }
     }
 }
 
@@ -251,8 +237,8 @@ mod tests {
         #[test]
         fn all_keys_of_a_name_share_a_slot(name in "[a{}:%]{1,8}") {
             let resource = Resource::new("p:", "l", &name, Mode::Exclusive).unwrap();
-            let claim = Claim::new("o/{}1".into(), [resource.clone()].into(), Duration::from_secs(1), "e");
-            let (writer, queue, tombstone) = (resource.key("w"), resource.key("q"), claim.tombstone().to_owned());
+            let claim = Claim::new("o/{}1".into(), [resource.clone()].into(), Duration::from_secs(1), "e".into());
+            let (writer, queue, tombstone) = (resource.key("w"), resource.key("q"), claim.tombstone());
             prop_assert_eq!(slot_part(&writer), slot_part(&queue));
             prop_assert_eq!(slot_part(&writer), slot_part(&tombstone));
             prop_assert!(slot_part(&writer) != writer);

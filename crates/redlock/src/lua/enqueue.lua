@@ -2,22 +2,22 @@
 -- confirmation of a hand-off whose message it could not rely on. Only for a single authority, where there is one
 -- queue.
 --
--- KEYS: tombstone, 7 of the resource
--- ARGV: id, ttl ms, place (score given earlier, '' = none), limit, priority (higher goes first), ms until a
---       silent waiter counts as dead, claim ms, channel ('' = none), number of this look
+-- KEYS: 7 of the resource, tombstone
+-- ARGV: id, ttl ms, limit, '<priority> <patience> <claim> <look> <channel>', and the score given earlier if one was
+-- Priority: higher goes first. Patience: ms until a silent waiter counts as dead. Claim: in ms. Look: its number.
+-- Channel: may be empty. In one argument, because only those who wait need them.
 -- Reply: token | {'waiting', holder, ms, place} | {'dead'}
 
-local id, ttl, place, priority = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[5])
-local patience, claim, channel, look = tonumber(ARGV[6]), ARGV[7], ARGV[8], ARGV[9]
-local r = resource(1)
-r.limit = tonumber(ARGV[4])
+local id, ttl, place = ARGV[1], tonumber(ARGV[2]), ARGV[5]
+local priority, patience, claim, look, channel = string.match(ARGV[4], '^(-?%d+) (%d+) (%d+) (%d+) (.*)$')
+local r = resources(3)[1]
 
 local function granted()
   take(r, id, ttl)
   return next_token(r.counter)
 end
 
-if redis.call('EXISTS', KEYS[1]) == 1 then
+if redis.call('EXISTS', KEYS[8]) == 1 then
   return { 'dead' }
 end
 if holds(r, id) then
@@ -35,7 +35,7 @@ if score then
   place = string.format('%.0f', tonumber(score))
 else
   -- The arrival number lives as long as the queue; 2^40 of them fit under one step of priority.
-  if place == '' then
+  if not place then
     local arrival = redis.call('HINCRBY', r.meta, '#', 1)
     place = string.format('%.0f', arrival - priority * 1099511627776)
   end

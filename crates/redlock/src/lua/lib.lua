@@ -1,11 +1,13 @@
 -- Shared by every script: in the text that is sent it follows clock.lua and the script's common case.
 --
--- KEYS[1] is the tombstone of the attempt; after it come seven keys for each resource, in the order of
--- `resource` below; a script that votes has the epoch marker as its last key. All time is the server's.
+-- KEYS begins with seven keys for each resource, in the order of `resource` below. After them comes the tombstone of
+-- the attempt where a script needs it, and after that the epoch marker where it votes. All time is the server's.
 -- A resource's limit says how it is held: 0 = exclusively, -1 = shared, k > 0 = one of k permits.
 
+local now = second * 1000 + math.floor(tonumber(clock[2]) / 1000) -- in milliseconds
+
 local function resource(index)
-  local k = 2 + (index - 1) * 7
+  local k = 1 + (index - 1) * 7
   return {
     writer = KEYS[k], -- string: the exclusive holder
     readers = KEYS[k + 1], -- sorted set: shared holders by the time their hold ends
@@ -17,9 +19,10 @@ local function resource(index)
   }
 end
 
+-- All resources, with the limits that begin at this argument.
 local function resources(limits_from)
   local list = {}
-  for i = limits_from, #ARGV do
+  for i = limits_from, limits_from + math.floor(#KEYS / 7) - 1 do
     local r = resource(#list + 1)
     r.limit = tonumber(ARGV[i])
     list[#list + 1] = r
