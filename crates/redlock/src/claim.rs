@@ -46,7 +46,10 @@ impl Resource {
             let context = format!("a lock's name has 1 to {MAX_NAME} bytes, this one has {}", name.len());
             return Err(Error::new(ErrorKind::InvalidInput, context));
         }
-        Ok(Self { body: format!("{prefix}{class}:{}", tagged(name)), mode })
+        let mut body = String::with_capacity(prefix.len() + class.len() + name.len() + 4);
+        body.extend([prefix, class, ":"]);
+        write_tagged(&mut body, name);
+        Ok(Self { body, mode })
     }
 
     /// How it is to be held.
@@ -75,16 +78,25 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// The name with a hash tag. A tag that is already there stays, so that locks can share a slot with each other
+/// Writes the name with a hash tag. A tag that is already there stays, so that locks can share a slot with each other
 /// or with data; a name without one becomes the tag, with stray braces written as `%7B` and `%7D`. The sign in
 /// front keeps the two forms apart.
-fn tagged(name: &str) -> String {
+fn write_tagged(body: &mut String, name: &str) {
     let tag = name.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     if tag.is_some_and(|tag| !tag.is_empty()) {
-        return format!("={name}");
+        return body.extend(["=", name]);
     }
-    let escaped = name.replace('%', "%25").replace('{', "%7B").replace('}', "%7D");
-    format!("-{{{escaped}}}")
+    body.push_str("-{");
+    for part in name.split_inclusive(['%', '{', '}']) {
+        let (rest, escape) = match part.as_bytes().last() {
+            Some(b'%') => (&part[..part.len() - 1], "%25"),
+            Some(b'{') => (&part[..part.len() - 1], "%7B"),
+            Some(b'}') => (&part[..part.len() - 1], "%7D"),
+            _ => (part, ""),
+        };
+        body.extend([rest, escape]);
+    }
+    body.push('}');
 }
 
 /// One attempt to hold resources. The id is fresh in every attempt, so nothing that belongs to an earlier one
@@ -191,7 +203,7 @@ pub struct Place {
     pub claim: Duration,
     /// The channel on which it is published who holds the lock now: the id, the number of its last look and the
     /// token, with spaces between them; empty for none.
-    pub channel: String,
+    pub channel: Arc<str>,
     /// The number of this look. A hand-off names the last one before it, so it came after that one was sent.
     pub look: u64,
     /// What [`Vote::Waiting`](crate::Vote::Waiting) gave earlier: keeps the place when the turn was missed.

@@ -5,7 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::{
@@ -34,7 +33,7 @@ pub(crate) async fn wait_in_line(
         priority,
         patience: core.config.waiter_timeout,
         claim: core.config.claim_timeout,
-        channel: core.wakeups.as_ref().map_or_else(String::new, |wakeups| wakeups.channel().to_owned()),
+        channel: core.wakeups.as_ref().map_or_else(|| "".into(), |wakeups| Arc::clone(wakeups.channel())),
         look: 0,
         score: None,
     };
@@ -84,19 +83,11 @@ fn relied_on(hold: &Hold, asked: Moment) -> Option<Moment> {
 async fn look(hold: &Hold, place: &Place) -> Result<Vote, Fault> {
     let core = &hold.core;
     let timeout = core.request_timeout(hold.claim.ttl);
-    let mut answers = core.members.ask(
-        Operation::Enqueue,
-        timeout,
-        |_| true,
-        |index, node| {
-            let (claim, place, members) = (Arc::clone(&hold.claim), place.clone(), Arc::clone(&core.members));
-            async move {
-                members.admit(index).await?;
-                node.enqueue(&claim, &place).await
-            }
-        },
-    );
-    answers.next().await.map_or(Err(Fault::Timeout), |(_, answer)| answer)
+    let question = async {
+        core.members.admit(0).await?;
+        core.members.only().enqueue(&hold.claim, place).await
+    };
+    core.members.ask_only(Operation::Enqueue, timeout, question).await
 }
 
 /// How long to sleep before the next look. With a live subscription a look is only a heartbeat; without one it is

@@ -61,7 +61,7 @@ pub(crate) struct Wakeups {
 }
 
 struct Board {
-    channel: String,
+    channel: Arc<str>,
     live: AtomicBool,
     waiters: Mutex<HashMap<Arc<str>, Arc<Turn>>>,
 }
@@ -75,12 +75,12 @@ struct Turn {
 
 impl Wakeups {
     pub(crate) fn new(prefix: &str, subscriber: Arc<dyn Subscriber>) -> Self {
-        let channel = format!("{prefix}wake:{}", Uuid::new_v4().simple());
+        let channel = format!("{prefix}wake:{}", Uuid::new_v4().simple()).into();
         let board = Board { channel, live: AtomicBool::new(false), waiters: Mutex::default() };
         Self { subscriber, board: Arc::new(board), listener: Mutex::default() }
     }
 
-    pub(crate) fn channel(&self) -> &str {
+    pub(crate) fn channel(&self) -> &Arc<str> {
         &self.board.channel
     }
 

@@ -20,37 +20,40 @@ end
 if redis.call('EXISTS', KEYS[8]) == 1 then
   return { 'dead' }
 end
-if holds(r, id) then
+local writer = redis.call('GET', r.writer)
+if writer == id or r.limit ~= 0 and holds(r, id) then
   return granted()
 end
-if redis.call('EXISTS', r.queue) == 1 then
-  purge(r)
-end
-if redis.call('EXISTS', r.queue) == 0 and not blocked(r, id) then
-  return granted()
+-- While one has it alone, there is only the place in the queue to see to.
+if not writer then
+  if redis.call('EXISTS', r.queue) == 1 then
+    purge(r)
+  end
+  if redis.call('EXISTS', r.queue) == 0 and not blocked(r, id) then
+    return granted()
+  end
 end
 
-local score = redis.call('ZSCORE', r.queue, id)
-if score then
-  place = string.format('%.0f', tonumber(score))
-else
+local first = not place
+if first then
   -- The arrival number lives as long as the queue; 2^40 of them fit under one step of priority.
-  if not place then
-    local arrival = redis.call('HINCRBY', r.meta, '#', 1)
-    place = string.format('%.0f', arrival - priority * 1099511627776)
-  end
-  redis.call('ZADD', r.queue, place, id)
+  local arrival = redis.call('HINCRBY', r.meta, '#', 1)
+  place = string.format('%.0f', arrival - priority * 1099511627776)
+end
+if redis.call('ZADD', r.queue, 'NX', place, id) == 0 and first then
+  place = string.format('%.0f', tonumber(redis.call('ZSCORE', r.queue, id)))
 end
 redis.call('HSET', r.meta, id, table.concat({ r.limit, claim, look, channel }, ' '))
 redis.call('ZADD', r.beats, now + patience, id)
 for _, key in ipairs({ r.queue, r.beats, r.meta }) do
   redis.call('PEXPIRE', key, patience * 4)
 end
-if redis.call('EXISTS', r.writer) == 0 then
-  hand_off(r)
-  if holds(r, id) then
-    return granted()
-  end
+if writer then
+  return { 'waiting', writer, redis.call('PTTL', r.writer), place }
+end
+hand_off(r)
+if holds(r, id) then
+  return granted()
 end
 local holder, left = blocked(r, id)
 return { 'waiting', holder or '', left or 0, place }

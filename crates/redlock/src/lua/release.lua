@@ -9,7 +9,7 @@ local id = ARGV[1]
 local answer = 'held'
 local list = resources(2)
 for _, r in ipairs(list) do
-  if not holds(r, id) then
+  if not (mine or holds(r, id)) then
     answer = blocked(r, id) and 'stolen' or answer == 'stolen' and answer or 'missing'
   elseif r.limit == 0 then
     redis.call('DEL', r.writer)
@@ -23,7 +23,7 @@ if #KEYS > #list * 7 then
   redis.pcall('SET', KEYS[#KEYS], '', 'PX', ARGV[#ARGV])
 end
 for _, r in ipairs(list) do
-  if redis.call('EXISTS', r.queue) == 1 then
+  if mine or redis.call('EXISTS', r.queue) == 1 then
     if answer ~= 'held' then
       dequeue(r, id)
     end
