@@ -112,9 +112,6 @@ pub struct Claim {
     pub(crate) queued: bool,
 }
 
-/// The keys of a resource, in the order in which scripts know them.
-pub(crate) const ROLES: [&str; 7] = ["w", "r", "i", "c", "q", "b", "m"];
-
 impl Claim {
     /// Without quarantine and intent, as on a single authority. In whole milliseconds, which is what servers count in.
     pub(crate) fn new(id: Arc<str>, resources: Arc<[Resource]>, ttl: Duration, epoch_key: Arc<str>) -> Self {

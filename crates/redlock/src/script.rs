@@ -4,7 +4,7 @@ use std::{io::Write, sync::LazyLock};
 
 use redis::{Cmd, RedisWrite, ToRedisArgs};
 
-use crate::{Claim, claim::ROLES};
+use crate::Claim;
 
 pub(crate) struct Script {
     text: String,
@@ -50,6 +50,9 @@ fn call(command: &str, script: &str, keys: &Keys<'_>) -> Cmd {
     call.arg(command).arg(script).arg(count).arg(keys);
     call
 }
+
+/// The keys of a resource, in the order in which scripts know them.
+const ROLES: [&str; 7] = ["w", "r", "i", "c", "q", "b", "m"];
 
 /// The keys of a call, in the order in which scripts know them. They are written where they are sent from: a string
 /// for each would cost more than all the rest of a call.
