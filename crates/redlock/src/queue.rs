@@ -29,14 +29,7 @@ pub(crate) async fn wait_in_line(
 ) -> Result<Grant> {
     let hold = Hold::new(core, claim);
     let ticket = core.wakeups.as_ref().map(|wakeups| wakeups.register(&hold.claim.id));
-    let mut place = Place {
-        priority,
-        patience: core.config.waiter_timeout,
-        claim: core.config.claim_timeout,
-        channel: core.wakeups.as_ref().map_or_else(|| "".into(), |wakeups| Arc::clone(wakeups.channel())),
-        look: 0,
-        score: None,
-    };
+    let mut place = end_of_line(core, priority);
     let mut backoff = Backoff::new(&core.config);
     // A look without an answer may arrive after all that follow it: from then on the release has to bury.
     let mut unheard = false;
@@ -68,6 +61,18 @@ pub(crate) async fn wait_in_line(
         {
             return Ok(Grant { hold, token, until, confirmed: false });
         }
+    }
+}
+
+/// Where a waiter stands before its first look.
+fn end_of_line(core: &Core, priority: i8) -> Place {
+    Place {
+        priority,
+        patience: core.config.waiter_timeout,
+        claim: core.config.claim_timeout,
+        channel: core.wakeups.as_ref().map_or_else(|| "".into(), |wakeups| Arc::clone(wakeups.channel())),
+        look: 0,
+        score: None,
     }
 }
 
