@@ -46,7 +46,10 @@ impl Resource {
             let context = format!("a lock's name has 1 to {MAX_NAME} bytes, this one has {}", name.len());
             return Err(Error::new(ErrorKind::InvalidInput, context));
         }
-        Ok(Self { body: format!("{prefix}{class}:{}", tagged(name)), mode })
+        let mut body = String::with_capacity(prefix.len() + class.len() + name.len() + 4);
+        body.extend([prefix, class, ":"]);
+        write_tagged(&mut body, name);
+        Ok(Self { body, mode })
     }
 
     /// How it is to be held.
@@ -75,16 +78,25 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// The name with a hash tag. A tag that is already there stays, so that locks can share a slot with each other
+/// Writes the name with a hash tag. A tag that is already there stays, so that locks can share a slot with each other
 /// or with data; a name without one becomes the tag, with stray braces written as `%7B` and `%7D`. The sign in
 /// front keeps the two forms apart.
-fn tagged(name: &str) -> String {
+fn write_tagged(body: &mut String, name: &str) {
     let tag = name.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     if tag.is_some_and(|tag| !tag.is_empty()) {
-        return format!("={name}");
+        return body.extend(["=", name]);
     }
-    let escaped = name.replace('%', "%25").replace('{', "%7B").replace('}', "%7D");
-    format!("-{{{escaped}}}")
+    body.push_str("-{");
+    for part in name.split_inclusive(['%', '{', '}']) {
+        let (rest, escape) = match part.as_bytes().last() {
+            Some(b'%') => (&part[..part.len() - 1], "%25"),
+            Some(b'{') => (&part[..part.len() - 1], "%7B"),
+            Some(b'}') => (&part[..part.len() - 1], "%7D"),
+            _ => (part, ""),
+        };
+        body.extend([rest, escape]);
+    }
+    body.push('}');
 }
 
 /// One attempt to hold resources. The id is fresh in every attempt, so nothing that belongs to an earlier one
@@ -93,26 +105,19 @@ fn tagged(name: &str) -> String {
 pub struct Claim {
     pub(crate) id: Arc<str>,
     pub(crate) resources: Arc<[Resource]>,
-    /// The tombstone, the keys of each resource and the epoch marker.
-    pub(crate) keys: Arc<[String]>,
+    pub(crate) epoch_key: Arc<str>,
     pub(crate) ttl: Duration,
     pub(crate) quarantine: Option<Duration>,
     pub(crate) intent: Duration,
     pub(crate) queued: bool,
 }
 
-/// The keys of a resource, in the order in which scripts know them.
-const ROLES: [&str; 7] = ["w", "r", "i", "c", "q", "b", "m"];
-
 impl Claim {
     /// Without quarantine and intent, as on a single authority. In whole milliseconds, which is what servers count in.
-    pub(crate) fn new(id: Arc<str>, resources: Arc<[Resource]>, ttl: Duration, epoch_key: &str) -> Self {
-        let first = resources.first().expect("a claim names at least one resource");
-        let tombstone = format!("{}:x:{id}", first.body);
-        let each = resources.iter().flat_map(|resource| ROLES.map(|role| resource.key(role)));
-        let keys = std::iter::once(tombstone).chain(each).chain([epoch_key.to_owned()]).collect();
+    pub(crate) fn new(id: Arc<str>, resources: Arc<[Resource]>, ttl: Duration, epoch_key: Arc<str>) -> Self {
+        assert!(!resources.is_empty(), "a claim names at least one resource");
         let ttl = Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
-        Self { id, resources, keys, ttl, quarantine: None, intent: Duration::ZERO, queued: true }
+        Self { id, resources, epoch_key, ttl, quarantine: None, intent: Duration::ZERO, queued: true }
     }
 
     /// The secret that makes the hold this attempt's: the owner's label, a slash and 128 random bits.
@@ -147,31 +152,21 @@ impl Claim {
 
     /// The key of the marker that is missing from a node that lost its data.
     pub fn epoch_key(&self) -> &str {
-        self.keys.last().expect("a claim has keys")
+        &self.epoch_key
     }
 
     /// The key that says that this attempt is over.
-    pub fn tombstone(&self) -> &str {
-        &self.keys[0]
+    pub fn tombstone(&self) -> String {
+        format!("{}:x:{}", self.resources[0].body, self.id)
     }
 
     /// The key of the exclusive holder, where a release is no more than taking that away.
     #[cfg(feature = "redis")]
-    pub(crate) fn only_key(&self) -> Option<&str> {
-        let only = !self.queued && self.resources.len() == 1 && self.resources[0].mode == Mode::Exclusive;
-        only.then(|| self.keys[1].as_str())
-    }
-
-    /// The tombstone, then the keys of each resource.
-    #[cfg(feature = "redis")]
-    pub(crate) fn keys(&self) -> &[String] {
-        &self.keys[..self.keys.len() - 1]
-    }
-
-    /// The same, and the epoch marker where there is a quarantine.
-    #[cfg(feature = "redis")]
-    pub(crate) fn voting_keys(&self) -> &[String] {
-        if self.quarantine.is_some() { &self.keys } else { self.keys() }
+    pub(crate) fn only_key(&self) -> Option<String> {
+        match &*self.resources {
+            [only] if !self.queued && only.mode == Mode::Exclusive => Some(only.key("w")),
+            _ => None,
+        }
     }
 }
 
@@ -203,8 +198,11 @@ pub struct Place {
     pub patience: Duration,
     /// How long a lock that was handed on waits for its new holder to confirm.
     pub claim: Duration,
-    /// The channel on which the new holder's id is published; empty for none.
-    pub channel: String,
+    /// The channel on which it is published who holds the lock now: the id, the number of its last look and the
+    /// token, with spaces between them; empty for none.
+    pub channel: Arc<str>,
+    /// The number of this look. A hand-off names the last one before it, so it came after that one was sent.
+    pub look: u64,
     /// What [`Vote::Waiting`](crate::Vote::Waiting) gave earlier: keeps the place when the turn was missed.
     pub score: Option<String>,
 }
@@ -248,8 +246,8 @@ mod tests {
         #[test]
         fn all_keys_of_a_name_share_a_slot(name in "[a{}:%]{1,8}") {
             let resource = Resource::new("p:", "l", &name, Mode::Exclusive).unwrap();
-            let claim = Claim::new("o/{}1".into(), [resource.clone()].into(), Duration::from_secs(1), "e");
-            let (writer, queue, tombstone) = (resource.key("w"), resource.key("q"), claim.tombstone().to_owned());
+            let claim = Claim::new("o/{}1".into(), [resource.clone()].into(), Duration::from_secs(1), "e".into());
+            let (writer, queue, tombstone) = (resource.key("w"), resource.key("q"), claim.tombstone());
             prop_assert_eq!(slot_part(&writer), slot_part(&queue));
             prop_assert_eq!(slot_part(&writer), slot_part(&tombstone));
             prop_assert!(slot_part(&writer) != writer);

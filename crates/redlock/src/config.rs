@@ -33,10 +33,13 @@ pub struct LockConfig {
     /// The shortest and the longest wait between two attempts, which lies anywhere between; the upper end grows
     /// from attempt to attempt. 1 ms to 10 s. Default: 5 ms and 200 ms.
     pub retry: (Duration, Duration),
-    /// A waiter in a queue that was silent for this long counts as dead; a living one speaks three times as
-    /// often. 300 ms to 1 minute. Default: 3 s.
+    /// A waiter in a queue that was silent for this long counts as dead; a living one speaks at least three times
+    /// as often. 300 ms to 1 minute. Default: 3 s.
     pub waiter_timeout: Duration,
-    /// How long a lock that was handed to a waiter waits for its confirmation. 100 ms to `max_ttl`. Default: 1 s.
+    /// How long a lock that was handed to a waiter waits for its confirmation. The waiter relies on it from the
+    /// message on, and confirms in the background, if at least a quarter of this is left since it last spoke; it
+    /// speaks twice in this time. A lock with a time to live as short as this is confirmed first. 100 ms to
+    /// 1 minute. Default: 2 s.
     pub claim_timeout: Duration,
 }
 
@@ -50,7 +53,7 @@ impl Default for LockConfig {
             quarantine: true,
             retry: (Duration::from_millis(5), Duration::from_millis(200)),
             waiter_timeout: Duration::from_secs(3),
-            claim_timeout: Duration::from_secs(1),
+            claim_timeout: Duration::from_secs(2),
         }
     }
 }
@@ -128,7 +131,7 @@ impl LockConfig {
             ("max_ttl", (MIN_TTL..=3600 * second).contains(&self.max_ttl)),
             ("retry", ms(1) <= shortest && shortest <= longest && longest <= 10 * second),
             ("waiter_timeout", (ms(300)..=60 * second).contains(&self.waiter_timeout)),
-            ("claim_timeout", (MIN_TTL..=self.max_ttl).contains(&self.claim_timeout)),
+            ("claim_timeout", (MIN_TTL..=60 * second).contains(&self.claim_timeout)),
         ];
         match checks.iter().find(|(_, holds)| !holds) {
             Some((field, _)) => Err(Error::new(ErrorKind::InvalidConfig, format!("{field} is out of range"))),
@@ -140,6 +143,11 @@ impl LockConfig {
     pub(crate) fn request_timeout(&self, nodes: usize, ttl: Duration) -> Duration {
         let default = if nodes == 1 { Duration::from_secs(1) } else { Duration::from_millis(50) };
         self.node_timeout.unwrap_or(default).min(ttl / TIMEOUT_PART)
+    }
+
+    /// How often a waiter looks. A lock that is handed to it has half of its claim time left at the least.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        (self.waiter_timeout / 3).min(self.claim_timeout / 2)
     }
 
     pub(crate) fn quarantine_span(&self, nodes: usize) -> Option<Duration> {
@@ -250,6 +258,15 @@ mod tests {
             assert_eq!((error.kind(), error.context().starts_with(field)), (ErrorKind::InvalidConfig, true));
         }
         base().validate().unwrap();
+    }
+
+    #[test]
+    fn a_waiter_looks_often_enough_to_live_and_to_rely_on_a_hand_off() {
+        let ms = Duration::from_millis;
+        for (waiter, claim, expected) in [(3_000, 2_000, 1_000), (3_000, 1_000, 500), (900, 60_000, 300)] {
+            let config = LockConfig::default().with_waiter_timeout(ms(waiter)).with_claim_timeout(ms(claim));
+            assert_eq!(config.heartbeat(), ms(expected));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     hold::Hold,
     manager::Core,
     quorum,
-    renewal::{Keeper, Kept, extend},
+    renewal::{Keeper, Kept, confirm_detached, extend},
     vote::Grant,
 };
 
@@ -20,6 +20,8 @@ pub struct Guard {
     lease: Lease,
     hold: Option<Hold>,
     keeper: Kept,
+    /// Whether it was granted for its time to live, and not handed over for the claim time.
+    confirmed: bool,
 }
 
 /// What became of an attempt to prolong a lock.
@@ -36,10 +38,10 @@ pub enum Extension {
 
 impl Guard {
     pub(crate) fn new(grant: Grant, options: &LockOptions) -> Self {
-        let Grant { hold, token, until } = grant;
+        let Grant { hold, token, until, confirmed } = grant;
         let lease = Lease::new(Arc::clone(&hold.core.clock), token, until);
-        let keeper = Keeper::new(&hold, lease.clone(), options).start();
-        Self { lease, hold: Some(hold), keeper }
+        let keeper = Keeper::new(&hold, lease.clone(), options, confirmed).start();
+        Self { lease, hold: Some(hold), keeper, confirmed }
     }
 
     /// A view of the lock for other tasks, which does not hold it.
@@ -52,7 +54,9 @@ impl Guard {
         self.lease.token()
     }
 
-    /// For how much longer the lock is surely held. See [`Lease::validity`].
+    /// For how much longer the lock is surely held. See [`Lease::validity`]. Less than the time to live for the first
+    /// milliseconds of a lock that was handed over by its last holder:
+    /// [`claim_timeout`](crate::LockConfig::claim_timeout).
     pub fn validity(&self) -> Duration {
         self.lease.validity()
     }
@@ -104,6 +108,9 @@ impl Guard {
         let hold = self.hold.take().expect("a guard has its hold until it is released");
         let token = LockToken::new(&hold.claim, self.token());
         self.end();
+        if !self.confirmed {
+            confirm_detached(&hold);
+        }
         hold.forget();
         token
     }
@@ -144,8 +151,8 @@ pub(crate) async fn resumed(
     let hold = Hold::new(core, claim);
     let lease = Lease::new(Arc::clone(&core.clock), token, until);
     let extension = extend(core, &hold.claim, &hold.ballots, &lease, options.ttl).await;
-    let keeper = Keeper::new(&hold, lease.clone(), options).start();
-    (Guard { lease, hold: Some(hold), keeper }, extension)
+    let keeper = Keeper::new(&hold, lease.clone(), options, true).start();
+    (Guard { lease, hold: Some(hold), keeper, confirmed: true }, extension)
 }
 
 /// The end of the last renewal under this option, after the lock was acquired.

@@ -12,7 +12,8 @@ use tokio::{
     sync::Notify,
 };
 
-/// Work is done within this time after it was put off.
+/// Work is done between one and two of these after it was put off: every piece of it has the time to become
+/// unnecessary.
 const MOMENT: Duration = Duration::from_millis(5);
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -23,8 +24,16 @@ pub(crate) struct Later(Mutex<Vec<(Id, Arc<Agenda>)>>);
 
 /// What is to be done; `None` once nobody will.
 struct Agenda {
-    work: Mutex<Option<Vec<Work>>>,
+    work: Mutex<Option<Pages>>,
     some: Notify,
+}
+
+#[derive(Default)]
+struct Pages {
+    /// Put off since the last look at the agenda.
+    new: Vec<Work>,
+    /// Put off before that: to be done at the next.
+    due: Vec<Work>,
 }
 
 impl Later {
@@ -37,7 +46,7 @@ impl Later {
             Arc::clone(agenda)
         } else {
             agendas.retain(|(_, agenda)| agenda.work.lock().is_some());
-            let agenda = Arc::new(Agenda { work: Mutex::new(Some(Vec::new())), some: Notify::new() });
+            let agenda = Arc::new(Agenda { work: Mutex::new(Some(Pages::default())), some: Notify::new() });
             agendas.push((runtime.id(), Arc::clone(&agenda)));
             runtime.spawn(attend(Ending(Arc::clone(&agenda))));
             agenda
@@ -49,7 +58,7 @@ impl Later {
     /// Does at once whatever was put off.
     pub(crate) fn hurry(&self) {
         let agendas: Vec<_> = self.0.lock().iter().map(|(_, agenda)| Arc::clone(agenda)).collect();
-        agendas.iter().flat_map(|agenda| agenda.take().unwrap_or_default()).for_each(|work| work());
+        agendas.iter().filter_map(|agenda| agenda.take()).flat_map(Pages::all).for_each(|work| work());
     }
 }
 
@@ -58,29 +67,46 @@ impl Drop for Later {
         for (_, agenda) in self.0.get_mut() {
             let last = agenda.work.lock().take();
             agenda.some.notify_one();
-            last.into_iter().flatten().for_each(|work| work());
+            last.into_iter().flat_map(Pages::all).for_each(|work| work());
         }
     }
 }
 
+impl Pages {
+    fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.due.is_empty()
+    }
+
+    fn all(self) -> impl Iterator<Item = Work> {
+        self.due.into_iter().chain(self.new)
+    }
+}
+
 impl Agenda {
-    fn add(&self, new: Work) {
-        let mut work = self.work.lock();
-        if let Some(work) = &mut *work {
-            work.push(new);
-            if work.len() == 1 {
+    fn add(&self, work: Work) {
+        if let Some(pages) = &mut *self.work.lock() {
+            if pages.is_empty() {
                 self.some.notify_one();
             }
+            pages.new.push(work);
         }
     }
 
-    fn take(&self) -> Option<Vec<Work>> {
+    fn take(&self) -> Option<Pages> {
         self.work.lock().as_mut().map(mem::take)
+    }
+
+    /// What has been put off for long enough.
+    fn turn(&self) -> Option<Vec<Work>> {
+        let mut work = self.work.lock();
+        let pages = work.as_mut()?;
+        let next = mem::take(&mut pages.new);
+        Some(mem::replace(&mut pages.due, next))
     }
 
     /// `None` once nobody adds anything.
     fn is_empty(&self) -> Option<bool> {
-        self.work.lock().as_ref().map(Vec::is_empty)
+        self.work.lock().as_ref().map(Pages::is_empty)
     }
 }
 
@@ -103,6 +129,6 @@ async fn attend(agenda: Ending) {
             continue;
         }
         tokio::time::sleep(MOMENT).await;
-        agenda.take().into_iter().flatten().for_each(|work| work());
+        agenda.turn().into_iter().flatten().for_each(|work| work());
     }
 }

@@ -1,9 +1,9 @@
 //! What is known of a held lock: its token, until when it is valid, whether it was lost.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{
     Error, ErrorKind, Result,
@@ -25,19 +25,13 @@ struct Inner {
     acquired: Moment,
     /// Until when the lock is valid; `None` once it is over.
     until: Mutex<Option<Moment>>,
-    over: watch::Sender<bool>,
+    over: Notify,
 }
 
 impl Lease {
     pub(crate) fn new(clock: Arc<Clock>, token: u64, until: Moment) -> Self {
         let acquired = clock.now();
-        Self(Arc::new(Inner {
-            clock,
-            token,
-            acquired,
-            until: Mutex::new(Some(until)),
-            over: watch::Sender::new(false),
-        }))
+        Self(Arc::new(Inner { clock, token, acquired, until: Mutex::new(Some(until)), over: Notify::new() }))
     }
 
     /// The fencing token: higher than that of every earlier grant of the same lock. Give it to the resource with
@@ -72,10 +66,14 @@ impl Lease {
     /// Completes when the lock is not held any more: lost, run out or released. A timer of this process fires at
     /// the end of the validity, so it completes in time even when no server can be reached.
     pub fn lost(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let mut over = self.0.over.subscribe();
+        let lease = self.clone();
         async move {
-            // The sender lives in the lease; when that is gone the lock is gone too.
-            let _ = over.wait_for(|over| *over).await;
+            let mut over = pin!(lease.0.over.notified());
+            // Listens before it looks, so that no end falls in between.
+            over.as_mut().enable();
+            if !lease.is_over() {
+                over.await;
+            }
         }
     }
 
@@ -100,7 +98,7 @@ impl Lease {
     /// Ends it, and says for how long it was held; `None` when it was over already.
     pub(crate) fn end(&self) -> Option<Duration> {
         let ended = self.0.until.lock().take();
-        self.0.over.send_replace(true);
+        self.0.over.notify_waiters();
         ended.map(|_| self.held_for())
     }
 

@@ -35,6 +35,8 @@ mod connection;
 mod native;
 #[cfg(feature = "redis")]
 mod redis_node;
+#[cfg(feature = "redis")]
+mod script;
 
 pub use builder::ManagerBuilder;
 pub use claim::{Claim, Mode, Place, Resource};

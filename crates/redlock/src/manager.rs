@@ -298,7 +298,7 @@ impl Core {
     pub(crate) fn claim(&self, id: Arc<str>, resources: impl Into<Arc<[Resource]>>, ttl: Duration) -> Claim {
         let quarantine = self.config.quarantine_span(self.members.len());
         let queued = self.members.len() == 1;
-        Claim { quarantine, queued, ..Claim::new(id, resources.into(), ttl, &self.epoch_key) }
+        Claim { quarantine, queued, ..Claim::new(id, resources.into(), ttl, Arc::clone(&self.epoch_key)) }
     }
 }
 

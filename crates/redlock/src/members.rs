@@ -11,7 +11,7 @@ use std::{
 
 use futures_util::{FutureExt, Stream, future::BoxFuture};
 use parking_lot::Mutex;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::{Fault, LockNode, Observer, Operation, Verdict, quorum::Quorum};
 
@@ -55,9 +55,7 @@ impl<T> Answers<T> {
     }
 
     fn note(&mut self, index: usize, answer: Result<T, Fault>) {
-        let fault = answer.as_ref().err().map(|fault| Verdict::Fault(fault.clone()));
-        let label = self.members.label(index);
-        self.members.observer.node_answered(label, self.operation, self.begun.elapsed(), fault.as_ref());
+        self.members.report(index, self.operation, self.begun, &answer);
         self.came.push_back((index, answer));
     }
 }
@@ -119,6 +117,29 @@ impl Members {
             open: (0..self.len()).filter(|index| which(*index)).map(ask).collect(),
             came: VecDeque::new(),
         }
+    }
+
+    /// The node of a single authority.
+    pub(crate) fn only(&self) -> &dyn LockNode {
+        &*self.nodes[0]
+    }
+
+    /// Waits for the answer of the only node, without the machinery for several.
+    pub(crate) async fn ask_only<T>(
+        &self,
+        operation: Operation,
+        deadline: Duration,
+        question: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let begun = Instant::now();
+        let answer = timeout(deadline, question).await.unwrap_or(Err(Fault::Timeout));
+        self.report(0, operation, begun, &answer);
+        answer
+    }
+
+    fn report<T>(&self, index: usize, operation: Operation, begun: Instant, answer: &Result<T, Fault>) {
+        let fault = answer.as_ref().err().map(|fault| Verdict::Fault(fault.clone()));
+        self.observer.node_answered(self.label(index), operation, begun.elapsed(), fault.as_ref());
     }
 
     /// Asks a node who it is before it votes for the first time, and refuses it when it does not fit.

@@ -1,22 +1,25 @@
 //! Waiting in the queue of a single authority.
+//!
+//! A lock that is handed to a waiter belongs to it at once: the message has the token, and names the last look
+//! that the server had seen. So the hand-off came after that look was sent, and the claim time counts from there.
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::StreamExt;
 use tokio::time::Instant;
 
 use crate::{
     Claim, Error, ErrorKind, Fault, NodeVerdict, Operation, Place, Result, Vote,
     acquire::Backoff,
+    clock::Moment,
     hold::{Hold, Mark},
     manager::Core,
     quorum,
-    subscriber::Ticket,
+    subscriber::{HandOff, Ticket},
     vote::{Grant, verdict_of},
 };
 
 /// Waits for a turn until `deadline`. Every look at the server is a heartbeat too; between two looks the waiter
-/// sleeps until its process is told of its turn, the holder's time is over, or the next heartbeat is due.
+/// sleeps until it is told of its turn, the holder's time is over, or the next heartbeat is due.
 pub(crate) async fn wait_in_line(
     core: &Arc<Core>,
     claim: Claim,
@@ -26,23 +29,22 @@ pub(crate) async fn wait_in_line(
 ) -> Result<Grant> {
     let hold = Hold::new(core, claim);
     let ticket = core.wakeups.as_ref().map(|wakeups| wakeups.register(&hold.claim.id));
-    let mut place = Place {
-        priority,
-        patience: core.config.waiter_timeout,
-        claim: core.config.claim_timeout,
-        channel: core.wakeups.as_ref().map_or_else(String::new, |wakeups| wakeups.channel().to_owned()),
-        score: None,
-    };
+    let mut place = end_of_line(core, priority);
     let mut backoff = Backoff::new(&core.config);
+    // A look without an answer may arrive after all that follow it: from then on the release has to bury.
+    let mut unheard = false;
     loop {
         *attempts += 1;
-        let until = core.clock.now().after(quorum::validity(hold.claim.ttl));
+        place.look += 1;
+        let asked = core.clock.now();
         let answer = look(&hold, &place).await;
-        hold.ballots.record(0, Mark::of(&answer));
+        unheard |= Mark::of(&answer) == Mark::Unknown;
+        hold.ballots.record(0, if unheard { Mark::Unknown } else { Mark::of(&answer) });
+        let until = asked.after(quorum::validity(hold.claim.ttl));
         if let Ok(Vote::Granted { token }) = answer
             && core.clock.now() < until
         {
-            return Ok(Grant { hold, token, until });
+            return Ok(Grant { hold, token, until, confirmed: true });
         }
         if let Ok(Vote::Waiting { score, .. }) = &answer {
             place.score = Some(score.clone());
@@ -52,32 +54,51 @@ pub(crate) async fn wait_in_line(
         }
         let nap = nap(core, &answer, &mut backoff);
         let left = deadline.map_or(nap, |deadline| deadline.saturating_duration_since(Instant::now()));
-        sleep(nap.min(left), ticket.as_ref()).await;
+        // A message about another look than the last is only a reason to look again.
+        if let Some(HandOff { look, token }) = sleep(nap.min(left), ticket.as_ref()).await
+            && look == place.look
+            && let Some(until) = relied_on(&hold, asked)
+        {
+            return Ok(Grant { hold, token, until, confirmed: false });
+        }
     }
+}
+
+/// Where a waiter stands before its first look.
+fn end_of_line(core: &Core, priority: i8) -> Place {
+    Place {
+        priority,
+        patience: core.config.waiter_timeout,
+        claim: core.config.claim_timeout,
+        channel: core.wakeups.as_ref().map_or_else(|| "".into(), |wakeups| Arc::clone(wakeups.channel())),
+        look: 0,
+        score: None,
+    }
+}
+
+/// Until when a lock may be relied on that was handed over after a look sent at `asked`. `None` when so little of
+/// that is left that the confirmation might come too late, and where the lock itself is to last no longer than the
+/// claim.
+fn relied_on(hold: &Hold, asked: Moment) -> Option<Moment> {
+    let claim = hold.core.config.claim_timeout;
+    let until = asked.after(quorum::validity(claim));
+    (claim < hold.claim.ttl && until.since(hold.core.clock.now()) >= claim / 4).then_some(until)
 }
 
 async fn look(hold: &Hold, place: &Place) -> Result<Vote, Fault> {
     let core = &hold.core;
     let timeout = core.request_timeout(hold.claim.ttl);
-    let mut answers = core.members.ask(
-        Operation::Enqueue,
-        timeout,
-        |_| true,
-        |index, node| {
-            let (claim, place, members) = (Arc::clone(&hold.claim), place.clone(), Arc::clone(&core.members));
-            async move {
-                members.admit(index).await?;
-                node.enqueue(&claim, &place).await
-            }
-        },
-    );
-    answers.next().await.map_or(Err(Fault::Timeout), |(_, answer)| answer)
+    let question = async {
+        core.members.admit(0).await?;
+        core.members.only().enqueue(&hold.claim, place).await
+    };
+    core.members.ask_only(Operation::Enqueue, timeout, question).await
 }
 
 /// How long to sleep before the next look. With a live subscription a look is only a heartbeat; without one it is
 /// also the way to hear of the turn.
 fn nap(core: &Core, answer: &Result<Vote, Fault>, backoff: &mut Backoff) -> Duration {
-    let heartbeat = core.config.waiter_timeout / 3;
+    let heartbeat = core.config.heartbeat();
     let live = core.wakeups.as_ref().is_some_and(|wakeups| wakeups.live());
     match answer {
         Ok(Vote::Waiting { remaining, .. }) if live => {
@@ -88,11 +109,15 @@ fn nap(core: &Core, answer: &Result<Vote, Fault>, backoff: &mut Backoff) -> Dura
     }
 }
 
-async fn sleep(nap: Duration, ticket: Option<&Ticket>) {
-    let Some(ticket) = ticket else { return tokio::time::sleep(nap).await };
+async fn sleep(nap: Duration, ticket: Option<&Ticket>) -> Option<HandOff> {
+    let nap = tokio::time::sleep(nap);
+    let Some(ticket) = ticket else {
+        nap.await;
+        return None;
+    };
     tokio::select! {
-        () = ticket.called() => {}
-        () = tokio::time::sleep(nap) => {}
+        told = ticket.called() => told,
+        () = nap => None,
     }
 }
 

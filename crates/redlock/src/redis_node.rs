@@ -1,16 +1,14 @@
 //! A Redis server as a lock node.
 
-use std::{
-    sync::{Arc, LazyLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use redis::{Cmd, RedisError, Value, aio::ConnectionLike};
+use redis::{Cmd, RedisError, RedisWrite, Value, aio::ConnectionLike};
 
 use crate::{
     Claim, Fault, LockNode, NodeInfo, Place, Reconnecting, Standing, Vote,
     native::{Native, field, version},
+    script::{ACQUIRE, BOOTSTRAP, ENQUEUE, EXTEND, Keys, PEEK, RAISE, RELEASE, Script},
 };
 
 /// A Redis server, or a Sentinel group or a cluster as one authority, behind any connection of redis-rs that
@@ -64,16 +62,14 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
 
     /// Runs a script by its hash, and by its text where the server does not know it. Only then can the server
     /// have been restarted since, so only then is it told so (`cold`).
-    async fn run(&self, script: &Script, keys: &[String], args: impl Fn(&mut Cmd, bool)) -> Reply {
-        let call = |command, script: &str, cold| {
-            let mut call = redis::cmd(command);
-            call.arg(script).arg(keys.len()).arg(keys);
-            args(&mut call, cold);
-            call
-        };
-        match self.query(call("EVALSHA", &script.hash, false)).await {
+    async fn run(&self, script: &Script, keys: Keys<'_>, args: impl Fn(&mut Cmd, bool)) -> Reply {
+        let mut call = script.by_hash(&keys);
+        args(&mut call, false);
+        match self.query(call).await {
             Err(error) if error.code() == Some("NOSCRIPT") => {
-                self.query(call("EVAL", &script.text, true)).await.map_err(fault_of)
+                let mut call = script.by_text(&keys);
+                args(&mut call, true);
+                self.query(call).await.map_err(fault_of)
             }
             other => other.map_err(fault_of),
         }
@@ -85,7 +81,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
     /// the script tells.
     async fn release_natively(&self, claim: &Claim) -> Result<bool, Fault> {
         let key = claim.only_key();
-        let Some(command) = key.and_then(|key| self.native.compare_and_delete(key, claim.id())) else {
+        let Some(command) = key.and_then(|key| self.native.compare_and_delete(&key, claim.id())) else {
             return Ok(false);
         };
         match self.query(command).await {
@@ -100,31 +96,6 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> RedisNode<C> {
 }
 
 type Reply = Result<Value, Fault>;
-
-struct Script {
-    text: String,
-    hash: String,
-}
-
-impl Script {
-    fn new(parts: &[&str]) -> Self {
-        let text = parts.join("\n");
-        Self { hash: redis::Script::new(&text).get_hash().to_owned(), text }
-    }
-}
-
-/// The text of a script from the files of its parts.
-macro_rules! script {
-    ($($part:literal),+) => { LazyLock::new(|| Script::new(&[$(include_str!(concat!("lua/", $part, ".lua"))),+])) };
-}
-
-static ACQUIRE: LazyLock<Script> = script!("clock", "quick_acquire", "lib", "acquire");
-static ENQUEUE: LazyLock<Script> = script!("clock", "quick_enqueue", "lib", "enqueue");
-static EXTEND: LazyLock<Script> = script!("clock", "lib", "extend");
-static RAISE: LazyLock<Script> = script!("clock", "lib", "raise");
-static RELEASE: LazyLock<Script> = script!("quick_release", "clock", "lib", "release");
-static PEEK: LazyLock<Script> = script!("clock", "lib", "peek");
-static BOOTSTRAP: LazyLock<Script> = script!("bootstrap");
 
 #[async_trait]
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C> {
@@ -152,37 +123,43 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
     }
 
     async fn acquire(&self, claim: &Claim) -> Result<Vote, Fault> {
-        let reply = self.run(&ACQUIRE, claim.voting_keys(), |call, cold| {
+        let reply = self.run(&ACQUIRE, Keys::Voting(claim), |call, cold| {
             let came = match (cold, self.durable) {
                 (false, _) => "warm",
                 (true, false) => "cold",
                 (true, true) => "durable",
             };
             call.arg(claim.id()).arg(millis(claim.ttl())).arg(millis(claim.intent()));
-            call.arg(millis(claim.quarantine().unwrap_or_default())).arg(came).arg(limits(claim));
+            call.arg(millis(claim.quarantine().unwrap_or_default())).arg(came);
+            limits(claim, call);
         });
         vote(&reply.await?)
     }
 
     async fn enqueue(&self, claim: &Claim, place: &Place) -> Result<Vote, Fault> {
-        let reply = self.run(&ENQUEUE, claim.keys(), |call, _| {
-            call.arg(claim.id()).arg(millis(claim.ttl())).arg(place.score.as_deref().unwrap_or_default());
-            call.arg(limits(claim)).arg(place.priority).arg(millis(place.patience)).arg(millis(place.claim));
-            call.arg(&place.channel);
+        let Place { priority, look, channel, .. } = place;
+        let (patience, wait) = (millis(place.patience), millis(place.claim));
+        let reply = self.run(&ENQUEUE, Keys::Mortal(claim), |call, _| {
+            call.arg(claim.id()).arg(millis(claim.ttl()));
+            limits(claim, call);
+            call.write_arg_fmt(format_args!("{priority} {patience} {wait} {look} {channel}"));
+            call.arg(place.score.as_deref());
         });
         vote(&reply.await?)
     }
 
     async fn extend(&self, claim: &Claim, ttl: Duration) -> Result<Standing, Fault> {
-        let reply = self.run(&EXTEND, claim.keys(), |call, _| {
-            call.arg(claim.id()).arg(millis(ttl)).arg(limits(claim));
+        let reply = self.run(&EXTEND, Keys::Resources(claim), |call, _| {
+            call.arg(claim.id()).arg(millis(ttl));
+            limits(claim, call);
         });
         standing(&reply.await?)
     }
 
     async fn raise(&self, claim: &Claim, token: u64) -> Result<Option<u64>, Fault> {
-        let reply = self.run(&RAISE, claim.keys(), |call, _| {
-            call.arg(claim.id()).arg(token).arg(limits(claim));
+        let reply = self.run(&RAISE, Keys::Resources(claim), |call, _| {
+            call.arg(claim.id()).arg(token);
+            limits(claim, call);
         });
         let reply = text(&reply.await?).ok_or_else(unreadable)?;
         if reply.is_empty() {
@@ -195,23 +172,23 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> LockNode for RedisNode<C
         if burial.is_none() && self.release_natively(claim).await? {
             return Ok(Standing::Held);
         }
-        let reply = self.run(&RELEASE, claim.keys(), |call, _| {
-            call.arg(claim.id()).arg(millis(burial.unwrap_or_default())).arg(limits(claim));
+        let keys = burial.map_or(Keys::Resources(claim), |_| Keys::Mortal(claim));
+        let reply = self.run(&RELEASE, keys, |call, _| {
+            call.arg(claim.id());
+            limits(claim, call);
+            call.arg(burial.map(millis));
         });
         standing(&reply.await?)
     }
 
     async fn peek(&self, claim: &Claim) -> Result<Vec<(String, Duration)>, Fault> {
-        let limit = |call: &mut Cmd, _| {
-            call.arg(limits(claim));
-        };
-        let reply = self.run(&PEEK, claim.keys(), limit).await?;
+        let reply = self.run(&PEEK, Keys::Resources(claim), |call, _| limits(claim, call)).await?;
         let pairs = items(&reply).ok_or_else(unreadable)?.chunks_exact(2);
         pairs.map(|pair| Ok((text(&pair[0]).ok_or_else(unreadable)?, span(&pair[1])?))).collect()
     }
 
     async fn bootstrap(&self, epoch_key: &str) -> Result<(), Fault> {
-        self.run(&BOOTSTRAP, &[epoch_key.to_owned()], |_, _| ()).await.map(drop)
+        self.run(&BOOTSTRAP, Keys::Epoch(epoch_key), |_, _| ()).await.map(drop)
     }
 }
 
@@ -226,8 +203,10 @@ fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn limits(claim: &Claim) -> Vec<i64> {
-    claim.resources().iter().map(|resource| resource.mode().limit()).collect()
+fn limits(claim: &Claim, call: &mut Cmd) {
+    for resource in claim.resources() {
+        call.arg(resource.mode().limit());
+    }
 }
 
 fn unreadable() -> Fault {

@@ -7,13 +7,14 @@ use std::{
 
 use futures_util::StreamExt;
 use rand::RngExt;
-use tokio::task::AbortHandle;
+use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     Claim, Extension, Lease, LockOptions, Operation, Standing,
     guard::max_hold,
     hold::{Ballots, Hold, Mark},
     manager::Core,
+    members::Answers,
     quorum,
 };
 
@@ -30,16 +31,9 @@ pub(crate) async fn extend(
         return Extension::Lost;
     }
     let until = core.clock.now().after(quorum::validity(ttl));
-    let timeout = core.request_timeout(ttl.min(claim.ttl));
-    let mut answers = core.members.ask(
-        Operation::Extend,
-        timeout,
-        |_| true,
-        |_, node| {
-            let claim = Arc::clone(claim);
-            async move { node.extend(&claim, ttl).await }
-        },
-    );
+    // An answer that is lost leaves time for another try.
+    let timeout = core.request_timeout(ttl.min(claim.ttl)).min(lease.validity() / 2);
+    let mut answers = ask(core, claim, ttl, timeout);
     let majority = core.members.quorum.majority();
     let (mut held, mut gone) = (0, Vec::new());
     while held < majority && core.members.quorum.reachable_without(gone.len()) {
@@ -59,6 +53,9 @@ pub(crate) async fn extend(
     if core.clock.now() >= until || !lease.prolong(until) {
         return Extension::Lost;
     }
+    if answers.is_empty() && gone.is_empty() {
+        return Extension::Extended(lease.validity());
+    }
     let (core, claim, ballots) = (Arc::clone(core), Arc::clone(claim), Arc::clone(ballots));
     tokio::spawn(async move {
         while let Some((index, answer)) = answers.next().await {
@@ -69,6 +66,28 @@ pub(crate) async fn extend(
         top_up(&core, claim, &ballots, ttl, gone).await;
     });
     Extension::Extended(lease.validity())
+}
+
+fn ask(core: &Arc<Core>, claim: &Arc<Claim>, ttl: Duration, timeout: Duration) -> Answers<Standing> {
+    core.members.ask(
+        Operation::Extend,
+        timeout,
+        |_| true,
+        |_, node| {
+            let claim = Arc::clone(claim);
+            async move { node.extend(&claim, ttl).await }
+        },
+    )
+}
+
+/// Prolongs, in the background, what was handed over and is given up by its guard before that was confirmed, so that
+/// it lasts for its time to live.
+pub(crate) fn confirm_detached(hold: &Hold) {
+    let (core, claim) = (Arc::clone(&hold.core), Arc::clone(&hold.claim));
+    if let Ok(runtime) = Handle::try_current() {
+        let timeout = core.request_timeout(claim.ttl);
+        runtime.spawn(async move { ask(&core, &claim, claim.ttl, timeout).next().await });
+    }
 }
 
 async fn top_up(core: &Arc<Core>, claim: Arc<Claim>, ballots: &Ballots, ttl: Duration, gone: Vec<usize>) {
@@ -109,16 +128,18 @@ pub(crate) struct Keeper {
     ballots: Arc<Ballots>,
     lease: Lease,
     max_hold: Duration,
+    confirmed: bool,
 }
 
 impl Keeper {
-    pub(crate) fn new(hold: &Hold, lease: Lease, options: &LockOptions) -> Self {
+    pub(crate) fn new(hold: &Hold, lease: Lease, options: &LockOptions, confirmed: bool) -> Self {
         Self {
             core: Arc::clone(&hold.core),
             claim: Arc::clone(&hold.claim),
             ballots: Arc::clone(&hold.ballots),
             lease,
             max_hold: max_hold(options.renewal),
+            confirmed,
         }
     }
 
@@ -141,11 +162,29 @@ impl Keeper {
     async fn keep(&self) {
         tokio::select! {
             () = self.lease.run_out() => {}
-            () = self.renew() => {}
+            () = self.prolong() => {}
         }
         if let Some(hold) = self.lease.end() {
             self.core.members.observer.lost(hold);
             tracing::warn!(token = self.lease.token(), held_ms = hold.as_millis(), "lock lost");
+        }
+    }
+
+    async fn prolong(&self) {
+        if self.confirmed || self.confirm().await {
+            self.renew().await;
+        }
+    }
+
+    /// Prolongs what was handed over from the claim time to the time to live, renewed or not.
+    async fn confirm(&self) -> bool {
+        loop {
+            let ttl = self.claim.ttl;
+            match extend(&self.core, &self.claim, &self.ballots, &self.lease, ttl).await {
+                Extension::Extended(_) => return true,
+                Extension::Unknown(left) => tokio::time::sleep(self.pause(left)).await,
+                Extension::Lost => return false,
+            }
         }
     }
 
@@ -172,13 +211,16 @@ impl Keeper {
                         left_ms = left.as_millis(),
                         "renewal unconfirmed"
                     );
-                    (left / 10)
-                        .min(third)
-                        .mul_f64(rand::rng().random_range(0.5..1.0))
-                        .max(Duration::from_millis(1))
+                    self.pause(left)
                 }
                 Extension::Lost => return,
             };
         }
+    }
+
+    /// Before a renewal that was not confirmed is tried again.
+    fn pause(&self, left: Duration) -> Duration {
+        let upper = (left / 10).min(self.claim.ttl / 3);
+        upper.mul_f64(rand::rng().random_range(0.5..1.0)).max(Duration::from_millis(1))
     }
 }

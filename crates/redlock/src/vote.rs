@@ -18,6 +18,8 @@ pub(crate) struct Grant {
     pub(crate) hold: Hold,
     pub(crate) token: u64,
     pub(crate) until: Moment,
+    /// Whether it lasts for its time to live. What was handed over lasts only for the claim time at first.
+    pub(crate) confirmed: bool,
 }
 
 /// Why an attempt did not succeed.
@@ -35,7 +37,7 @@ pub(crate) async fn attempt(core: &Arc<Core>, claim: Claim) -> Result<Grant, Ref
     let mut tally = Tally::new(core);
     let outcome = count(&hold, &mut tally, until).await;
     match outcome {
-        Ok(token) => Ok(Grant { hold, token, until }),
+        Ok(token) => Ok(Grant { hold, token, until, confirmed: true }),
         Err(kind) => {
             let error = Error::new(kind, "acquire").with_verdicts(tally.verdicts());
             Err(Refusal { error, free_in: tally.free_in(), clearing: hold.abandon() })

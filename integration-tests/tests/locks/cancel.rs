@@ -14,7 +14,7 @@ use redlock::{
     Claim, Fault, LockManager, LockNode, NodeInfo, Place, Reconnecting, RedisNode, Standing, Vote,
 };
 
-use crate::support::*;
+use crate::{lines::in_line, support::*};
 
 /// Drives a future for at most `polls` polls, then drops it; whether it was done.
 async fn abandon_after(polls: usize, future: impl Future) -> bool {
@@ -71,6 +71,34 @@ async fn e15_an_acquire_is_cancelled_at_each_await() {
     }
     figures("E15", &format!("{cancelled} acquires and releases cancelled, no key left"), begun);
     assert!(cancelled > 20);
+}
+
+/// E15: a waiter is dropped at any moment around the one in which the lock is handed to it. It would last a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn e15_a_waiter_is_cancelled_while_the_lock_is_handed_to_it() {
+    let begun = Instant::now();
+    let servers = [forgetful().await];
+    let manager = single(&servers[0], config().with_max_ttl(60 * SECOND)).await;
+    let mut had = 0;
+    for step in 0..60 {
+        let holder = manager.acquire("k", plain(60 * SECOND)).await.unwrap();
+        let waiter = tokio::spawn({
+            let manager = manager.clone();
+            async move { manager.acquire("k", plain(60 * SECOND)).await.map(|guard| guard.token()) }
+        });
+        in_line(&servers[0], 1).await;
+        let (_, finished) = tokio::join!(holder.release(), async {
+            let end = Instant::now() + Duration::from_micros(20 * step);
+            while Instant::now() < end {
+                tokio::task::yield_now().await;
+            }
+            waiter.abort();
+            waiter.await.is_ok()
+        });
+        had += u32::from(finished);
+        nothing_is_left(&servers, "no key is left of a waiter that was called").await;
+    }
+    figures("E15", &format!("60 waiters cancelled while called, {had} after they had the lock"), begun);
 }
 
 #[test]

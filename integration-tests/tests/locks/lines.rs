@@ -13,7 +13,7 @@ use integration_tests::Server;
 
 use crate::{child::Child, support::*};
 
-async fn in_line(server: &Server, count: usize) {
+pub(crate) async fn in_line(server: &Server, count: usize) {
     integration_tests::eventually("waiters are in the queue", 30 * SECOND, async || {
         let waiting: usize = server.command(redis::cmd("ZCARD").arg("redlock:l:-{k}:q")).await;
         if waiting == count { Ok(()) } else { Err(format!("{waiting}")) }
@@ -48,7 +48,7 @@ async fn e16_the_next_in_line_dies() {
         "E16",
         &format!(
             "head killed, second stopped: the third has the lock after {gap:?} \
-        (a waiter counts as dead after 3 s, a claim lapses after 1 s)"
+        (a waiter counts as dead after 3 s, a claim lapses after 2 s)"
         ),
         begun,
     );

@@ -12,6 +12,7 @@ mod child;
 mod clocks;
 mod cost;
 mod crashes;
+mod handoff;
 mod leaders;
 mod lines;
 mod network;

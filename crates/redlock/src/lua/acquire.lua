@@ -1,6 +1,6 @@
 -- Takes all resources for an attempt, or none of them. Repeating it with the same id is harmless.
 --
--- KEYS: tombstone, 7 per resource, epoch (only where ARGV[4] > 0)
+-- KEYS: 7 per resource, tombstone, epoch (only where ARGV[4] > 0)
 -- ARGV: id, ttl ms, intent ms (0 = none), quarantine ms (0 = off), how the caller came (below), then one limit
 --       per resource
 -- Reply: token | {'held', holder, ms} | {'quarantined', ms} | {'dead'}
@@ -45,7 +45,7 @@ local function mint()
   return token
 end
 
-if redis.call('EXISTS', KEYS[1]) == 1 then
+if redis.call('EXISTS', KEYS[#list * 7 + 1]) == 1 then
   return { 'dead' }
 end
 if span > 0 then

@@ -2,7 +2,6 @@
 
 local clock = redis.call('TIME')
 local second = tonumber(clock[1])
-local now = second * 1000 + math.floor(tonumber(clock[2]) / 1000)
 
 -- The next token of one counter: one more than the last, and never below the clock's whole second, so that a
 -- counter that was lost does not go backwards. A counter lives for a day from the second in which it was last

@@ -1,6 +1,6 @@
 -- Prolongs a hold that is still this attempt's; never re-creates one and never shortens one.
 --
--- KEYS: tombstone, 7 per resource
+-- KEYS: 7 per resource
 -- ARGV: id, ttl ms, then one limit per resource
 -- Reply: 'held' | 'missing' | 'stolen'
 

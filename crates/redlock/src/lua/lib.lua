@@ -1,11 +1,13 @@
 -- Shared by every script: in the text that is sent it follows clock.lua and the script's common case.
 --
--- KEYS[1] is the tombstone of the attempt; after it come seven keys for each resource, in the order of
--- `resource` below; a script that votes has the epoch marker as its last key. All time is the server's.
+-- KEYS begins with seven keys for each resource, in the order of `resource` below. After them comes the tombstone of
+-- the attempt where a script needs it, and after that the epoch marker where it votes. All time is the server's.
 -- A resource's limit says how it is held: 0 = exclusively, -1 = shared, k > 0 = one of k permits.
 
+local now = second * 1000 + math.floor(tonumber(clock[2]) / 1000) -- in milliseconds
+
 local function resource(index)
-  local k = 2 + (index - 1) * 7
+  local k = 1 + (index - 1) * 7
   return {
     writer = KEYS[k], -- string: the exclusive holder
     readers = KEYS[k + 1], -- sorted set: shared holders by the time their hold ends
@@ -17,9 +19,10 @@ local function resource(index)
   }
 end
 
+-- All resources, with the limits that begin at this argument.
 local function resources(limits_from)
   local list = {}
-  for i = limits_from, #ARGV do
+  for i = limits_from, limits_from + math.floor(#KEYS / 7) - 1 do
     local r = resource(#list + 1)
     r.limit = tonumber(ARGV[i])
     list[#list + 1] = r
@@ -99,7 +102,8 @@ local function purge(r)
   end
 end
 
--- Gives the resource to the waiters whose turn it is, for their claim time, and tells their processes.
+-- Gives the resource to the waiters whose turn it is, for their claim time, and tells their processes: whom it was
+-- given to, after which of its looks, and with which token.
 local function hand_off(r)
   for _ = 1, 1000 do
     local head = redis.call('ZRANGE', r.queue, 0, 0)[1]
@@ -107,7 +111,7 @@ local function hand_off(r)
       return
     end
     local meta = redis.call('HGET', r.meta, head)
-    local limit, claim, channel = string.match(meta or '', '^(-?%d+) (%d+) (.*)$')
+    local limit, claim, look, channel = string.match(meta or '', '^(-?%d+) (%d+) (%d+) (.*)$')
     if limit then
       local turn = setmetatable({ limit = tonumber(limit) }, { __index = r })
       if blocked(turn, head) then
@@ -115,7 +119,8 @@ local function hand_off(r)
       end
       take(turn, head, tonumber(claim))
       if channel ~= '' then
-        redis.call('PUBLISH', channel, head)
+        local token = string.format('%.0f', next_token(r.counter))
+        redis.call('PUBLISH', channel, head .. ' ' .. look .. ' ' .. token)
       end
     end
     forget(r, head)

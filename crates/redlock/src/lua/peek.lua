@@ -1,6 +1,6 @@
 -- Who holds a resource, as far as this node knows.
 --
--- KEYS: tombstone (unused), 7 of the resource
+-- KEYS: 7 of the resource
 -- ARGV: limit
 -- Reply: {holder, ms} of each holder, at most 1000: {holder, ms, holder, ms, ...}
 

@@ -1,7 +1,7 @@
 -- Lifts the counters of a hold to a token chosen elsewhere, and says how high they stand now: the answer
 -- is above the token where this node has given a higher one meanwhile.
 --
--- KEYS: tombstone, 7 per resource
+-- KEYS: 7 per resource
 -- ARGV: id, token, then one limit per resource
 -- Reply: the counter, or '' when the hold is not this attempt's
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test program")]
 
+mod desk;
+mod line;
 mod shelf;
 
 use std::{
