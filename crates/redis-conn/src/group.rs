@@ -7,7 +7,7 @@ use redis::{ServerError, Value};
 use tokio::time::Instant;
 
 use crate::classify::server_error;
-use crate::error::Error;
+use crate::error::{Class, Error, ErrorKind};
 use crate::launch::recycle;
 use crate::mux::{Answer, Caller, Cause, Lost};
 use crate::observe::{BatchKind, Permit};
@@ -206,10 +206,13 @@ impl Flight {
     }
 
     fn tell_one(&mut self, at: usize, reply: Value) {
+        let is_apart = match &reply {
+            Value::Nil => true,
+            Value::ServerError(error) => may_be_of_one(error),
+            _ => false,
+        };
         // With others it would have been asked again, or would have spoilt their command.
-        if reply == Value::Nil || matches!(&reply, Value::ServerError(error) if is_denied(error)) {
-            self.apart += 1;
-        }
+        self.apart += usize::from(is_apart && self.members[at].is_part);
         self.members[at].tell(Ok(reply));
     }
 
@@ -222,11 +225,12 @@ impl Flight {
         }
     }
 
-    /// A shared command that was refused did not run. What may be the fault of one member alone is found out by asking
-    /// each for itself.
+    /// A shared command that was refused did not run. What may be the fault of one member alone, or of sharing, is found
+    /// out by asking each for itself.
     fn tell_error(&mut self, at: usize, run: usize, error: &ServerError) {
+        let is_apart = may_be_of_one(error);
         for at in at..at + run {
-            if is_denied(error) {
+            if is_apart {
                 self.tell_apart(at);
             } else {
                 self.members[at].tell(Ok(Value::ServerError(error.clone())));
@@ -260,7 +264,9 @@ impl Member {
     }
 }
 
-/// Whether it says that this user may not do that.
-fn is_denied(error: &ServerError) -> bool {
-    error.code() == "NOPERM"
+/// Whether an error may lie in one of several keys, or in their being together: the ACL forbids one of them, they are of
+/// different slots of a server that is a cluster's, a proxy does not know the command.
+fn may_be_of_one(error: &ServerError) -> bool {
+    let error = server_error(error);
+    error.kind() == ErrorKind::Denied || error.class() == Class::Reply
 }

@@ -78,16 +78,17 @@ impl<'a> Swap<'a> {
 
     /// The arguments of `lua/cas.lua`. With `seen`, exactly these bytes count as read.
     pub(crate) fn arguments<'s>(&'s self, seen: Option<&'s Seen>) -> Vec<&'s [u8]> {
-        let how: &[u8] = match (self.expected.is_some(), self.new.is_some(), seen.map(|seen| seen.is_expected)) {
-            (false, false, _) => b"00",
-            (false, true, _) => b"01",
-            (true, false, None) => b"10",
-            (true, true, None) => b"11",
-            (true, false, Some(false)) => b"100",
-            (true, false, Some(true)) => b"101",
-            (true, true, Some(false)) => b"110",
-            (true, true, Some(true)) => b"111",
-        };
+        let how: &[u8] =
+            match (self.expected.is_some(), self.new.is_some(), seen.map(|seen| seen.is_expected)) {
+                (false, false, _) => b"00",
+                (false, true, _) => b"01",
+                (true, false, None) => b"10",
+                (true, true, None) => b"11",
+                (true, false, Some(false)) => b"100",
+                (true, false, Some(true)) => b"101",
+                (true, true, Some(false)) => b"110",
+                (true, true, Some(true)) => b"111",
+            };
         let expected = seen.map(|seen| seen.bytes.as_slice()).or(self.expected).unwrap_or_default();
         let mut arguments = vec![expected, self.new.as_deref().unwrap_or_default(), how, &self.envelope];
         arguments.extend(self.ttl.as_deref().map(str::as_bytes));

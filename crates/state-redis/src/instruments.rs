@@ -1,7 +1,7 @@
 //! The instruments, in the words of this crate.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::{Duration, Instant as Clock};
 
 use redis_conn::{DownReason, Endpoint};
@@ -21,8 +21,9 @@ use crate::operation::Operation;
 #[derive(Clone)]
 pub(crate) struct Instruments(pub(crate) Cells, Shared);
 
-/// How many connections are open that all commands share.
-type Shared = Arc<AtomicUsize>;
+/// How many connections are open that all commands share. Below zero for a moment when the end of one is told before its
+/// beginning, by another thread.
+type Shared = Arc<AtomicIsize>;
 
 impl Instruments {
     pub(crate) fn new(config: &RedisConfig) -> StateResult<Self> {
@@ -132,7 +133,8 @@ impl Instruments {
         let shared = Arc::clone(&self.1);
         self.0.sample_with(move |cells| {
             // All operations use each of them, so none is ever idle or waited for, and no setting bounds their number.
-            let open = PoolState { active: shared.load(Ordering::Relaxed), ..PoolState::default() };
+            let active = usize::try_from(shared.load(Ordering::Relaxed)).unwrap_or(0);
+            let open = PoolState { active, ..PoolState::default() };
             cells.pool_state(Pool::Shared, open);
             if let Some(stats) = stats() {
                 let state = PoolState {

@@ -1,9 +1,11 @@
 //! Batches on one server as one command of many keys: it costs the server about half of as many commands.
 
 use std::collections::VecDeque;
+use std::error::Error as _;
 
 use redis::{Pipeline, Value};
-use state_core::{ErrorKind, StateError, StateResult};
+use redis_conn::{Class, ErrorKind as ConnKind};
+use state_core::{StateError, StateResult};
 
 use crate::batch::{REQUEST_BYTES, not_sent};
 use crate::error;
@@ -154,8 +156,7 @@ async fn read_request(task: &Task<'_>, keys: &[Vec<u8>]) -> StateResult<Vec<Foun
     let values = match task.command(redis::cmd("MGET").arg(keys)).await {
         Ok(Value::Array(values)) if values.len() == keys.len() => values,
         Ok(_) => return Err(error::unexpected_reply(task.operation())),
-        // The user may not read one of the keys: that is no reason to refuse the others.
-        Err(error) if error.kind() == ErrorKind::Auth => return read_each(task, keys).await,
+        Err(error) if may_be_of_one(&error) => return read_each(task, keys).await,
         Err(error) => return Err(error),
     };
     let mut found: Vec<Found> =
@@ -190,8 +191,7 @@ async fn store_request(task: &Task<'_>, puts: &[Put<'_>]) -> StateResult<Vec<Sta
             let stored = reply::written(task.operation(), reply)?;
             Ok(puts.iter().map(|_| Ok(stored)).collect())
         }
-        // As with reads.
-        Err(error) if error.kind() == ErrorKind::Auth => {
+        Err(error) if may_be_of_one(&error) => {
             let mut pipeline = Pipeline::with_capacity(puts.len());
             for put in puts {
                 pipeline.add_command(put.command());
@@ -210,13 +210,19 @@ async fn delete_request(task: &Task<'_>, keys: &[Vec<u8>]) -> StateResult<Vec<St
             reply::integer(task.operation(), removed)?;
             Ok(keys.iter().map(|_| Ok(())).collect())
         }
-        // As with reads.
-        Err(error) if error.kind() == ErrorKind::Auth => {
+        Err(error) if may_be_of_one(&error) => {
             let replies = each(task, "UNLINK", keys).await?;
             Ok(replies.into_iter().map(|reply| reply.map(|_removed| ())).collect())
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether an error may lie in one of the keys, or in their being together: the user may not touch it, they are of
+/// different slots of a server that is a cluster's, a proxy does not know the command. That is no reason to refuse all.
+fn may_be_of_one(error: &StateError) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<redis_conn::Error>());
+    cause.is_some_and(|cause| cause.kind() == ConnKind::Denied || cause.class() == Class::Reply)
 }
 
 async fn each(task: &Task<'_>, name: &str, keys: &[Vec<u8>]) -> StateResult<Vec<StateResult<Value>>> {

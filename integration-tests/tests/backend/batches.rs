@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{Server, ServerConfig};
+use integration_tests::{Server, ServerConfig, eventually};
 use state_redis::{ErrorKind, Expiry, PutItem, StateBackend};
 use tokio::time::Instant;
 
@@ -62,9 +62,28 @@ async fn a_key_that_may_not_be_written_is_an_error_for_its_item_alone() {
     let server = ServerConfig::default().with_acl(format!("user {user}")).start().await;
     let backend = backend(on(&server).url(format!("redis://app:pw@{}/", server.address()))).await;
     let items = [b"open:a".as_slice(), b"closed", b"open:b"].map(|key| PutItem::new(key, b"v"));
-    let kinds = backend.batch_put(&items).await.into_iter().map(|result| result.map_err(|error| error.kind()));
+    let kinds =
+        backend.batch_put(&items).await.into_iter().map(|result| result.map_err(|error| error.kind()));
     assert_eq!(kinds.collect::<Vec<_>>(), [Ok(()), Err(ErrorKind::Auth), Ok(())]);
     assert_eq!(keys_on(&server).await, ["state:d|open:a", "state:d|open:b"]);
+}
+
+#[tokio::test]
+async fn batches_work_on_a_server_that_is_a_cluster_by_itself() {
+    let server = ServerConfig::default().with_option("cluster-enabled", "yes").start().await;
+    let slots = redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).clone();
+    server.command::<()>(&slots).await;
+    let backend = backend(on(&server)).await;
+    eventually("the slots are served", Duration::from_secs(30), async || {
+        backend.get(b"k").await.map_err(|error| format!("{error:?}"))
+    })
+    .await;
+    let pairs: [(&[u8], &[u8]); 3] = [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")];
+    backend.batch_put_optimized(&pairs).await.unwrap();
+    let values = backend.batch_get_optimized(&[b"a", b"b", b"c"]).await.unwrap();
+    assert_eq!(values, [Some(b"1".to_vec()), Some(b"2".to_vec()), Some(b"3".to_vec())]);
+    assert!(backend.batch_delete(&[b"a", b"b"]).await.iter().all(Result::is_ok));
+    assert_eq!(keys_on(&server).await, ["state:d|c"]);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use integration_tests::proxy::{Fault, Proxy};
-use integration_tests::{Server, ServerConfig};
+use integration_tests::{Server, ServerConfig, eventually};
 use redis_conn::{BatchKind, Batching, Class, Condition, Config, Conn, ErrorKind, Observer, SetOptions};
 
 use crate::support::{config, connect, patient, within};
@@ -106,6 +106,28 @@ async fn a_key_that_may_not_be_read_is_an_error_for_its_reader_alone() {
         assert_eq!(open.expect("allowed"), Some(b"x".to_vec()));
         for error in [closed.expect_err("forbidden"), write.expect_err("forbidden")] {
             assert_eq!((error.kind(), error.class()), (ErrorKind::Denied, Class::Fatal));
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_of_many_slots_are_no_error_on_a_server_that_is_a_cluster_by_itself() {
+    let server = ServerConfig::default().with_option("cluster-enabled", "yes").start().await;
+    let slots = redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).clone();
+    server.command::<()>(&slots).await;
+    let conn = Conn::connect(always(&server.url())).await.expect("connect");
+    eventually("the slots are served", Duration::from_secs(30), async || {
+        conn.get(b"k", patient()).await.map_err(|error| format!("{error:?}"))
+    })
+    .await;
+    for _ in 0..20 {
+        let keys: Vec<String> = (0..40).map(|number| format!("k{number}")).collect();
+        let writes = keys.iter().map(|key| conn.set(key.as_bytes(), b"x", SetOptions::new(), patient()));
+        let written = futures_util::future::join_all(writes).await;
+        assert!(written.into_iter().all(|written| written.expect("SET")));
+        let reads = keys.iter().map(|key| conn.get(key.as_bytes(), patient()));
+        for read in futures_util::future::join_all(reads).await {
+            assert_eq!(read.expect("GET"), Some(b"x".to_vec()));
         }
     }
 }
