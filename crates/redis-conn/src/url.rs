@@ -29,7 +29,11 @@ pub(crate) fn parse(url: &str) -> Result<Config> {
         "rediss" => over_tls(parse_standalone(rest)?)?,
         "rediss+sentinel" => over_tls(parse_sentinel(rest)?)?,
         "rediss+cluster" => over_tls(parse_cluster(rest)?)?,
-        _ => return Err(wrong("has an unknown scheme; known are redis, rediss, redis+unix, redis+sentinel, redis+cluster")),
+        _ => {
+            return Err(wrong(
+                "has an unknown scheme; known are redis, rediss, redis+unix, redis+sentinel, redis+cluster",
+            ));
+        }
     };
     query::apply(&mut config, query)?;
     Ok(config)
