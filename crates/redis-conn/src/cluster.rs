@@ -52,7 +52,7 @@ impl Cluster {
         let source = Arc::new(FixedEndpoint::new(seeds[0].clone()));
         let shards = Shards::discover(Setup::new(Arc::new(config), source), seeds, deadline).await?;
         let refresher = tokio::spawn(Arc::clone(&shards).keep_fresh());
-        Ok(Self { shards, lines: Lines::default(), refresher })
+        Ok(Self { shards, lines: Lines::new(), refresher })
     }
 
     /// A dedicated connection to the master of a key's slot; a slot that nobody serves is waited for.
@@ -197,6 +197,7 @@ impl Topology for Cluster {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.refresher.abort();
+        self.lines.close();
         Box::pin(self.shards.close())
     }
 }

@@ -213,7 +213,7 @@ impl Conn {
     ///
     /// # Errors
     /// `Unsupported` outside of a cluster, and by servers before 7.0; `Denied` when the ACL forbids the command or the
-    /// channel; `Unavailable` or `Timeout` at `deadline`.
+    /// channel; `Unavailable` or `Timeout` at `deadline`; `Closed`.
     pub async fn shard_channel(
         &self,
         channel: impl Into<Arc<str>>,

@@ -51,19 +51,30 @@ impl fmt::Debug for ShardChannel {
     }
 }
 
+type ByEndpoint = HashMap<Arc<Endpoint>, mpsc::UnboundedSender<Order>>;
+
 /// The connections of a handle for sharded channels: one for each master that serves some, made when first needed.
-#[derive(Default)]
 pub(crate) struct Lines {
-    open: Mutex<HashMap<Arc<Endpoint>, mpsc::UnboundedSender<Order>>>,
+    /// `None` once they are closed.
+    open: Mutex<Option<ByEndpoint>>,
     members: AtomicU64,
 }
 
 impl Lines {
+    pub(crate) fn new() -> Self {
+        Self { open: Mutex::new(Some(HashMap::new())), members: AtomicU64::new(0) }
+    }
+
+    /// Opens no more of them. Those with channels end with the last of these, the others now.
+    pub(crate) fn close(&self) {
+        self.open.lock().take();
+    }
+
     /// Subscribes to a channel at the node that is said to serve its slot; returns when that has confirmed it.
     ///
     /// # Errors
     /// `Redirected` when it does not serve the slot; `Unsupported` when it does not know such channels; `Denied`,
-    /// `Unavailable`, `Timeout`.
+    /// `Unavailable`, `Timeout`, `Closed`.
     pub(crate) async fn join(
         &self,
         at: &Arc<Endpoint>,
@@ -71,7 +82,7 @@ impl Lines {
         channel: &Arc<str>,
         deadline: Instant,
     ) -> Result<ShardChannel> {
-        let orders = self.line(at, shards);
+        let orders = self.line(at, shards)?;
         let (feed, messages) = mpsc::channel(BACKLOG);
         let (done, confirmed) = oneshot::channel();
         let member = self.members.fetch_add(1, Ordering::Relaxed);
@@ -92,8 +103,10 @@ impl Lines {
         }
     }
 
-    fn line(&self, at: &Arc<Endpoint>, shards: &Arc<Shards>) -> mpsc::UnboundedSender<Order> {
+    fn line(&self, at: &Arc<Endpoint>, shards: &Arc<Shards>) -> Result<mpsc::UnboundedSender<Order>> {
         let mut open = self.open.lock();
+        let open =
+            open.as_mut().ok_or_else(|| Error::not_sent(ErrorKind::Closed, "subscribing to a channel"))?;
         open.retain(|_, orders| !orders.is_closed());
         let begin = || {
             let (orders, queue) = mpsc::unbounded_channel();
@@ -101,6 +114,6 @@ impl Lines {
             tokio::spawn(line.run(shards.version()));
             orders
         };
-        open.entry(Arc::clone(at)).or_insert_with(begin).clone()
+        Ok(open.entry(Arc::clone(at)).or_insert_with(begin).clone())
     }
 }

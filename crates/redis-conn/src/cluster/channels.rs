@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use crate::errand::did_not_run;
-use crate::error::{Class, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::shard_channel::ShardChannel;
 use crate::slots::slot_of;
 
@@ -22,10 +22,7 @@ impl Cluster {
             };
             let joined = match master {
                 Some(master) => self.lines.join(&master, &self.shards, &channel, deadline).await,
-                None => {
-                    let context = "no node serves the channel's slot";
-                    Err(Error::new(ErrorKind::Unavailable, Class::NotSent, context))
-                }
+                None => Err(Error::not_sent(ErrorKind::Unavailable, "no node serves the channel's slot")),
             };
             match joined {
                 Err(error) if did_not_run(&error) => {
