@@ -5,7 +5,7 @@ use std::time::Duration;
 use integration_tests::{Cluster, ClusterConfig, Server, ServerConfig, eventually, tag_for};
 use redis_conn::{Config, Conn, ErrorKind, ShardChannel};
 
-use crate::support::{calls, connect, soon};
+use crate::support::{calls, config, connect, soon};
 
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -31,7 +31,7 @@ async fn channels(server: &Server, count: usize) {
 #[tokio::test]
 async fn channels_of_a_master_share_a_connection_and_end_with_their_readers() {
     let cluster = Cluster::start().await;
-    let conn = connect(&cluster).await;
+    let conn = Conn::connect(config(&cluster).with_stall_timeout(WITHIN)).await.unwrap();
     let (first, last) = (cluster.owner_of(0).await, cluster.owner_of(16_383).await);
     let names = [tag_for(0), tag_for(1), tag_for(16_383)];
     let before: i64 = clients(first).await;
@@ -58,6 +58,9 @@ async fn channels_of_a_master_share_a_connection_and_end_with_their_readers() {
     let mut again = conn.shard_channel(names[0].as_str(), soon()).await.unwrap();
     assert_eq!(publish(first, &names[0], "again").await, 1);
     assert_eq!(next(&mut again).await.as_deref(), Some("again"));
+    conn.close().await;
+    let closed = conn.shard_channel(names[1].as_str(), soon()).await.unwrap_err();
+    assert_eq!(closed.kind(), ErrorKind::Closed, "{closed}");
 }
 
 /// How many clients a server has, as it sees them.
@@ -69,7 +72,7 @@ async fn clients(server: &Server) -> i64 {
 #[tokio::test]
 async fn a_channel_whose_slot_moves_ends_and_is_had_again_where_it_went() {
     let cluster = Cluster::start().await;
-    let conn = connect(&cluster).await;
+    let conn = Conn::connect(config(&cluster).with_stall_timeout(WITHIN)).await.unwrap();
     let (from, to) = (cluster.owner_of(0).await, cluster.owner_of(16_383).await);
     let (moved, stays) = (tag_for(0), tag_for(1));
     let mut channel = conn.shard_channel(moved.as_str(), soon()).await.unwrap();

@@ -35,10 +35,6 @@ impl Observer for Looks {
 }
 
 impl Looks {
-    pub(crate) fn count(&self) -> u32 {
-        self.0.load(Ordering::Relaxed)
-    }
-
     /// Since it was asked last.
     pub(crate) fn take(&self) -> u32 {
         self.0.swap(0, Ordering::Relaxed)

@@ -1,6 +1,12 @@
 //! Waiters in a cluster are called over a channel of their lock, which no other node hears of.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use futures_util::{
@@ -21,7 +27,10 @@ const QUEUE: &str = "redlock:l:-{k}:q";
 const WITHIN: Duration = Duration::from_secs(30);
 
 /// Sharded channels of a connection, as the facade has them.
-struct Sharded(Conn);
+struct Sharded {
+    conn: Conn,
+    listening: Arc<AtomicU32>,
+}
 
 type Messages = Result<BoxStream<'static, String>, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -37,11 +46,14 @@ impl Subscriber for Sharded {
 
     async fn subscribe_sharded(&self, channel: &str) -> Messages {
         let deadline = tokio::time::Instant::now() + 10 * SECOND;
-        let channel = self.0.shard_channel(channel, deadline).await?;
+        let channel = self.conn.shard_channel(channel, deadline).await?;
         let next = |mut channel: ShardChannel| async {
             Some((String::from_utf8(channel.next().await?).ok()?, channel))
         };
-        Ok(stream::unfold(channel, next).boxed())
+        let listening = Arc::clone(&self.listening);
+        // At the first question for a message, by when its waiters rely on the channel.
+        let told = stream::once(async move { listening.fetch_add(1, Ordering::SeqCst) });
+        Ok(told.filter_map(|_| async { None }).chain(stream::unfold(channel, next)).boxed())
     }
 }
 
@@ -54,11 +66,46 @@ fn patient() -> LockConfig {
         .with_claim_timeout(20 * SECOND)
 }
 
-async fn manager(cluster: &Cluster) -> (LockManager, Looks) {
-    let conn = Conn::connect(Config::from_url(&cluster.url()).unwrap()).await.unwrap();
-    let looks = Looks::default();
-    let builder = LockManager::builder(patient()).observer(looks.clone()).subscriber(Sharded(conn.clone()));
-    (builder.single(RedisNode::new("cluster", conn)).await.unwrap(), looks)
+/// A manager, what it looked, and how often it began to listen.
+struct Locks {
+    manager: LockManager,
+    looks: Looks,
+    listening: Arc<AtomicU32>,
+}
+
+impl Locks {
+    async fn on(cluster: &Cluster) -> Self {
+        // On a loaded machine a server may be silent for a while without being lost.
+        let connection = Config::from_url(&cluster.url()).unwrap().with_stall_timeout(20 * SECOND);
+        let conn = Conn::connect(connection).await.unwrap();
+        let (looks, listening) = (Looks::default(), Arc::<AtomicU32>::default());
+        let subscriber = Sharded { conn: conn.clone(), listening: Arc::clone(&listening) };
+        let builder = LockManager::builder(patient()).observer(looks.clone()).subscriber(subscriber);
+        let manager = builder.single(RedisNode::new("cluster", conn)).await.unwrap();
+        Self { manager, looks, listening }
+    }
+
+    async fn acquire(&self) -> Guard {
+        self.manager.acquire("k", plain(60 * SECOND)).await.unwrap()
+    }
+
+    /// Waits until it has begun to listen so often.
+    async fn listens(&self, times: u32) {
+        eventually("it listens", WITHIN, async || match self.listening.load(Ordering::SeqCst) {
+            count if count >= times => Ok(()),
+            count => Err(format!("{count} times")),
+        })
+        .await;
+    }
+
+    /// A waiter in line that relies on its channel, the first one.
+    async fn waits(&self, owner: &Server) -> JoinHandle<Guard> {
+        let waiter = wait(&self.manager);
+        in_line(owner, 1).await;
+        self.listens(1).await;
+        channels(owner, 1).await;
+        waiter
+    }
 }
 
 async fn owner(cluster: &Cluster) -> &Server {
@@ -95,43 +142,25 @@ fn wait(manager: &LockManager) -> JoinHandle<Guard> {
     tokio::spawn(async move { manager.acquire("k", plain(60 * SECOND)).await.unwrap() })
 }
 
-/// A waiter in line whose channel is there, and which has looked since then.
-async fn waits(manager: &LockManager, looks: &Looks, owner: &Server) -> JoinHandle<Guard> {
-    let waiter = wait(manager);
-    in_line(owner, 1).await;
-    channels(owner, 1).await;
-    // It looks as soon as the channel is confirmed, and no more after that.
-    let (mut last, mut since) = (looks.count(), Instant::now());
-    eventually("it has looked", WITHIN, async || {
-        let now = looks.count();
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-        if since.elapsed() >= SECOND { Ok(()) } else { Err(format!("{now} looks")) }
-    })
-    .await;
-    waiter
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiters_are_called_by_the_node_of_their_lock_alone() {
     let cluster = Cluster::start().await;
-    let (locks, looks) = manager(&cluster).await;
+    let locks = Locks::on(&cluster).await;
     let owner = owner(&cluster).await;
-    let first = locks.acquire("k", plain(60 * SECOND)).await.unwrap();
-    channels(owner, 0).await;
-    let second = waits(&locks, &looks, owner).await;
-    let third = wait(&locks);
-    in_line(owner, 2).await;
-    looks.take();
-    let token = first.token();
+    let first = locks.acquire().await;
+    let second = locks.waits(owner).await;
+    let (token, begun) = (first.token(), Instant::now());
     assert_eq!(first.release().await, Outcome::Released);
     let second = second.await.unwrap();
+    assert!(begun.elapsed() < 5 * SECOND, "by its next heartbeat it would be ten");
     assert!(second.is_valid() && second.token() > token);
+    locks.looks.take();
+    // Its channel is there still.
+    let third = wait(&locks.manager);
+    in_line(owner, 1).await;
     assert_eq!(second.release().await, Outcome::Released);
     let third = third.await.unwrap();
-    // That of the third may have been under way while it was counted.
-    assert!(looks.take() <= 1, "the message is enough");
+    assert_eq!(locks.looks.take(), 1, "one, and none to confirm");
     assert_eq!(third.release().await, Outcome::Released);
     for node in cluster.nodes() {
         let expected = if node.port() == owner.port() { 2 } else { 0 };
@@ -183,10 +212,10 @@ async fn a_waiter_whose_channel_is_not_confirmed_asks() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_node_of_another_shard_is_told() {
     let cluster = Cluster::start().await;
-    let (locks, looks) = manager(&cluster).await;
+    let locks = Locks::on(&cluster).await;
     let owner = owner(&cluster).await;
-    let first = locks.acquire("k", plain(60 * SECOND)).await.unwrap();
-    let waiter = waits(&locks, &looks, owner).await;
+    let first = locks.acquire().await;
+    let waiter = locks.waits(owner).await;
     let of_bus = async |node: &Server, field: &str| -> u64 {
         let info: String = node.command(redis::cmd("CLUSTER").arg("INFO")).await;
         let line = info.lines().find_map(|line| line.strip_prefix(field));
@@ -214,12 +243,13 @@ async fn no_node_of_another_shard_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_whose_slot_moves_is_called_from_there() {
     let cluster = Cluster::start().await;
-    let (locks, looks) = manager(&cluster).await;
+    let locks = Locks::on(&cluster).await;
     let from = owner(&cluster).await;
     let to = cluster.masters().await.into_iter().find(|node| node.port() != from.port()).unwrap();
-    let first = locks.acquire("k", plain(60 * SECOND)).await.unwrap();
-    let waiter = waits(&locks, &looks, from).await;
+    let first = locks.acquire().await;
+    let waiter = locks.waits(from).await;
     cluster.move_slot(slot_of(QUEUE.as_bytes()), to).await;
+    locks.listens(2).await;
     channels(to, 1).await;
     channels(from, 0).await;
     let begun = Instant::now();
@@ -235,10 +265,10 @@ async fn a_waiter_whose_slot_moves_is_called_from_there() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_whose_master_dies_gets_its_turn_from_the_successor() {
     let cluster = Cluster::start().await;
-    let (locks, looks) = manager(&cluster).await;
+    let locks = Locks::on(&cluster).await;
     let victim = owner(&cluster).await;
-    let first = locks.acquire("k", plain(60 * SECOND)).await.unwrap();
-    let waiter = waits(&locks, &looks, victim).await;
+    let first = locks.acquire().await;
+    let waiter = locks.waits(victim).await;
     let replica = cluster.replica_of(victim).await;
     eventually("the replica has all of it", WITHIN, async || {
         let offset = async |node: &Server, field| node.info(field).await.expect("INFO");
@@ -249,6 +279,7 @@ async fn a_waiter_whose_master_dies_gets_its_turn_from_the_successor() {
     .await;
     victim.kill();
     let successor = cluster.successor_of(victim, slot_of(QUEUE.as_bytes())).await;
+    locks.listens(2).await;
     channels(successor, 1).await;
     let begun = Instant::now();
     first.release().await;
