@@ -26,17 +26,20 @@ use crate::pool::PoolStats;
 use crate::reply;
 use crate::request::Piped;
 use crate::setup::Setup;
+use crate::shard_channel::{Lines, ShardChannel};
 use crate::shards::Shards;
 use crate::slots::slot_of;
 use crate::topology::{Replies, Topology};
 use crate::typed::Set;
 
+mod channels;
 mod delivery;
 mod sending;
 
 /// The router of one cluster.
 pub(crate) struct Cluster {
     shards: Arc<Shards>,
+    lines: Lines,
     refresher: JoinHandle<()>,
 }
 
@@ -49,7 +52,7 @@ impl Cluster {
         let source = Arc::new(FixedEndpoint::new(seeds[0].clone()));
         let shards = Shards::discover(Setup::new(Arc::new(config), source), seeds, deadline).await?;
         let refresher = tokio::spawn(Arc::clone(&shards).keep_fresh());
-        Ok(Self { shards, refresher })
+        Ok(Self { shards, lines: Lines::new(), refresher })
     }
 
     /// A dedicated connection to the master of a key's slot; a slot that nobody serves is waited for.
@@ -118,6 +121,10 @@ impl Topology for Cluster {
             };
             self.lend(key.ok_or_else(which)?).await
         })
+    }
+
+    fn shard_channel(&self, channel: Arc<str>, deadline: Instant) -> BoxFuture<'_, Result<ShardChannel>> {
+        Box::pin(self.listen(channel, deadline))
     }
 
     fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {
@@ -190,6 +197,7 @@ impl Topology for Cluster {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.refresher.abort();
+        self.lines.close();
         Box::pin(self.shards.close())
     }
 }

@@ -24,6 +24,7 @@ use crate::reply;
 use crate::request::Piped;
 use crate::sentinel::SentinelSource;
 use crate::setup::Setup;
+use crate::shard_channel::ShardChannel;
 use crate::topology::{Replies, Topology};
 
 /// A handle to Redis that keeps itself connected. Clones share the connections; the last one closes them.
@@ -203,6 +204,22 @@ impl Conn {
         let setup = self.topology.subscribing();
         let deadline = Instant::now() + setup.config.connect_timeout;
         Subscription::open(setup, deadline).await
+    }
+
+    /// Subscribes to a channel of `SPUBLISH` in a cluster, at the master that serves its slot; returns when that has
+    /// confirmed it. A slot that nobody serves is waited for.
+    ///
+    /// What [`subscribe`](Self::subscribe) is given is sent to every node of a cluster; this stays on one.
+    ///
+    /// # Errors
+    /// `Unsupported` outside of a cluster, and by servers before 7.0; `Denied` when the ACL forbids the command or the
+    /// channel; `Unavailable` or `Timeout` at `deadline`; `Closed`.
+    pub async fn shard_channel(
+        &self,
+        channel: impl Into<Arc<str>>,
+        deadline: Instant,
+    ) -> Result<ShardChannel> {
+        self.topology.shard_channel(channel.into(), deadline).await
     }
 
     /// The health of the servers, and of the sentinels if there are any: checked every `health_interval`, and when

@@ -43,6 +43,9 @@ mod scan;
 mod sentinel;
 mod setters;
 mod setup;
+mod shard_channel;
+mod shard_line;
+mod shard_topics;
 mod shards;
 mod slot;
 mod slots;
@@ -72,6 +75,7 @@ pub use pubsub::{Notice, Subscription};
 pub use reader::ReadFrom;
 pub use scan::{Scan, ScanOptions};
 pub use sentinel::SentinelSettings;
+pub use shard_channel::ShardChannel;
 pub use slots::slot_of;
 #[cfg(feature = "tls")]
 pub use tls::{Identity, Pem, Tls};

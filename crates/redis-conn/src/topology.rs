@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::dedicated::Dedicated;
 use crate::endpoint::Endpoint;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
 use crate::ground::Ground;
 use crate::health::Patient;
@@ -17,6 +17,7 @@ use crate::options::SetOptions;
 use crate::pool::PoolStats;
 use crate::request::Piped;
 use crate::setup::Setup;
+use crate::shard_channel::ShardChannel;
 
 /// One result for each reply; error replies are data.
 pub(crate) type Replies = Vec<Result<Value>>;
@@ -47,6 +48,9 @@ pub(crate) trait Topology: Send + Sync + 'static {
 
     /// Lends a connection to the node of a key; without a key, to the only one.
     fn dedicated<'a>(&'a self, key: Option<&'a [u8]>) -> BoxFuture<'a, Result<Dedicated>>;
+
+    /// Subscribes to a sharded channel, where there are slots.
+    fn shard_channel(&self, channel: Arc<str>, deadline: Instant) -> BoxFuture<'_, Result<ShardChannel>>;
 
     /// Sends a command to the node its keys live on. Error replies come back as data.
     fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>>;
@@ -121,6 +125,11 @@ impl Topology for Node {
 
     fn dedicated<'a>(&'a self, _: Option<&'a [u8]>) -> BoxFuture<'a, Result<Dedicated>> {
         Box::pin(self.pool().acquire())
+    }
+
+    fn shard_channel(&self, _: Arc<str>, _: Instant) -> BoxFuture<'_, Result<ShardChannel>> {
+        let context = "sharded channels outside of a cluster, where any channel stays on its server";
+        Box::pin(std::future::ready(Err(Error::not_sent(ErrorKind::Unsupported, context))))
     }
 
     fn send<'a>(&'a self, command: &'a Cmd, deadline: Instant) -> BoxFuture<'a, Result<Value>> {

@@ -63,7 +63,9 @@ pub(crate) async fn observed(
             Ok(Guard::new(grant, options))
         }
         Err(error) => {
-            observer.failed(error.kind(), begun.elapsed(), attempts);
+            // What an attempt that was not to wait took is the time of its question.
+            let wait = if options.wait == Some(Duration::ZERO) { Duration::ZERO } else { begun.elapsed() };
+            observer.failed(error.kind(), wait, attempts);
             tracing::debug!(error = %error, attempts, "lock not acquired");
             Err(error)
         }

@@ -10,7 +10,7 @@ use futures_util::StreamExt;
 use crate::{
     Error, ErrorKind, Fault, LockConfig, LockManager, LockNode, NodeVerdict, Observer, Operation, Result,
     Subscriber, Verdict, clock::Clock, later::Later, manager::Core, members::Members, observer::Silent,
-    subscriber::Wakeups,
+    wakeups::Wakeups,
 };
 
 /// How long nodes have to identify themselves when a manager is made.

@@ -199,7 +199,7 @@ pub struct Place {
     /// How long a lock that was handed on waits for its new holder to confirm.
     pub claim: Duration,
     /// The channel on which it is published who holds the lock now: the id, the number of its last look and the
-    /// token, with spaces between them; empty for none.
+    /// token, with spaces between them; empty for none. One with a hash tag, which is the lock's, is a sharded channel.
     pub channel: Arc<str>,
     /// The number of this look. A hand-off names the last one before it, so it came after that one was sent.
     pub look: u64,

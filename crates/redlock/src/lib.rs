@@ -28,6 +28,7 @@ mod members;
 mod node;
 mod observer;
 mod subscriber;
+mod wakeups;
 
 #[cfg(feature = "redis")]
 mod connection;

@@ -22,7 +22,7 @@ use crate::{
     later::Later,
     members::Members,
     releaser::Releaser,
-    subscriber::Wakeups,
+    wakeups::Wakeups,
 };
 
 /// The most locks that one call acquires together.

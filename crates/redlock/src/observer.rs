@@ -12,7 +12,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (wait, attempts);
     }
 
-    /// An acquisition failed after `wait` and `attempts` attempts.
+    /// An acquisition failed after `wait` and `attempts` attempts. One that was not to wait is told with a `wait` of
+    /// zero, whatever its question took: so a lock that was held is told from one that was waited for in vain.
     fn failed(&self, kind: ErrorKind, wait: Duration, attempts: u32) {
         let _ = (kind, wait, attempts);
     }

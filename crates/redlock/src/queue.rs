@@ -14,8 +14,9 @@ use crate::{
     hold::{Hold, Mark},
     manager::Core,
     quorum,
-    subscriber::{HandOff, Ticket},
+    subscriber::HandOff,
     vote::{Grant, verdict_of},
+    wakeups::Ticket,
 };
 
 /// Waits for a turn until `deadline`. Every look at the server is a heartbeat too; between two looks the waiter
@@ -28,8 +29,9 @@ pub(crate) async fn wait_in_line(
     attempts: &mut u32,
 ) -> Result<Grant> {
     let hold = Hold::new(core, claim);
-    let ticket = core.wakeups.as_ref().map(|wakeups| wakeups.register(&hold.claim.id));
-    let mut place = end_of_line(core, priority);
+    let ticket =
+        core.wakeups.as_ref().map(|wakeups| wakeups.register(&hold.claim.id, &hold.claim.resources[0]));
+    let mut place = end_of_line(core, priority, ticket.as_ref());
     let mut backoff = Backoff::new(&core.config);
     // A look without an answer may arrive after all that follow it: from then on the release has to bury.
     let mut unheard = false;
@@ -48,11 +50,15 @@ pub(crate) async fn wait_in_line(
         }
         if let Ok(Vote::Waiting { score, .. }) = &answer {
             place.score = Some(score.clone());
+            if let Some(ticket) = &ticket {
+                ticket.listen();
+            }
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) || is_final(&answer) {
             return Err(refusal(core, &answer));
         }
-        let nap = nap(core, &answer, &mut backoff);
+        let is_live = ticket.as_ref().is_some_and(Ticket::is_live);
+        let nap = nap(core, &answer, is_live, &mut backoff);
         let left = deadline.map_or(nap, |deadline| deadline.saturating_duration_since(Instant::now()));
         // A message about another look than the last is only a reason to look again.
         if let Some(HandOff { look, token }) = sleep(nap.min(left), ticket.as_ref()).await
@@ -65,12 +71,12 @@ pub(crate) async fn wait_in_line(
 }
 
 /// Where a waiter stands before its first look.
-fn end_of_line(core: &Core, priority: i8) -> Place {
+fn end_of_line(core: &Core, priority: i8, ticket: Option<&Ticket>) -> Place {
     Place {
         priority,
         patience: core.config.waiter_timeout,
         claim: core.config.claim_timeout,
-        channel: core.wakeups.as_ref().map_or_else(|| "".into(), |wakeups| Arc::clone(wakeups.channel())),
+        channel: ticket.map_or_else(|| "".into(), |ticket| Arc::clone(ticket.channel())),
         look: 0,
         score: None,
     }
@@ -97,11 +103,10 @@ async fn look(hold: &Hold, place: &Place) -> Result<Vote, Fault> {
 
 /// How long to sleep before the next look. With a live subscription a look is only a heartbeat; without one it is
 /// also the way to hear of the turn.
-fn nap(core: &Core, answer: &Result<Vote, Fault>, backoff: &mut Backoff) -> Duration {
+fn nap(core: &Core, answer: &Result<Vote, Fault>, is_live: bool, backoff: &mut Backoff) -> Duration {
     let heartbeat = core.config.heartbeat();
-    let live = core.wakeups.as_ref().is_some_and(|wakeups| wakeups.live());
     match answer {
-        Ok(Vote::Waiting { remaining, .. }) if live => {
+        Ok(Vote::Waiting { remaining, .. }) if is_live => {
             let expiry = *remaining + Duration::from_millis(2);
             if remaining.is_zero() { heartbeat } else { heartbeat.min(expiry) }
         }

@@ -1,19 +1,9 @@
 //! How a waiter hears that a lock was handed to it.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
-
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream::BoxStream};
-use parking_lot::Mutex;
-use tokio::{sync::Notify, task::JoinHandle};
-use uuid::Uuid;
+#[cfg(feature = "redis")]
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 
 /// A source of messages published on the single authority.
 #[async_trait]
@@ -26,6 +16,27 @@ pub trait Subscriber: Send + Sync + 'static {
         &self,
         channel: &str,
     ) -> Result<BoxStream<'static, String>, Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Whether the authority is a cluster that has sharded channels (`SPUBLISH`, Redis 7.0), and this can subscribe to
+    /// them. Then each lock that is waited for has a channel of its own, whose messages stay on the node of the lock;
+    /// what is published otherwise goes to all nodes of a cluster. Default: no.
+    fn is_sharded(&self) -> bool {
+        false
+    }
+
+    /// As [`subscribe`](Self::subscribe), to a sharded channel at the node that serves its slot. Returns when the
+    /// server has confirmed it; the stream ends when the slot moves, too, and dropping it ends the subscription.
+    /// Called only where [`is_sharded`](Self::is_sharded) says yes.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe). By default always.
+    async fn subscribe_sharded(
+        &self,
+        channel: &str,
+    ) -> Result<BoxStream<'static, String>, Box<dyn std::error::Error + Send + Sync>> {
+        let _ = channel;
+        Err("this subscriber has no sharded channels".into())
+    }
 }
 
 #[cfg(feature = "redis")]
@@ -42,9 +53,6 @@ impl Subscriber for redis::Client {
     }
 }
 
-/// The pauses between attempts to subscribe.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-
 /// What a message says beside the id of a waiter: the lock was handed to it after its look of this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HandOff {
@@ -52,127 +60,8 @@ pub(crate) struct HandOff {
     pub(crate) token: u64,
 }
 
-/// The one subscription of a process, and who waits for its messages. One that is lost costs time, never progress:
-/// waiters look by themselves, too.
-pub(crate) struct Wakeups {
-    subscriber: Arc<dyn Subscriber>,
-    board: Arc<Board>,
-    listener: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Board {
-    channel: Arc<str>,
-    live: AtomicBool,
-    waiters: Mutex<HashMap<Arc<str>, Arc<Turn>>>,
-}
-
-/// Where a waiter is called, and what it was told last.
-#[derive(Default)]
-struct Turn {
-    call: Notify,
-    told: Mutex<Option<HandOff>>,
-}
-
-impl Wakeups {
-    pub(crate) fn new(prefix: &str, subscriber: Arc<dyn Subscriber>) -> Self {
-        let channel = format!("{prefix}wake:{}", Uuid::new_v4().simple()).into();
-        let board = Board { channel, live: AtomicBool::new(false), waiters: Mutex::default() };
-        Self { subscriber, board: Arc::new(board), listener: Mutex::default() }
-    }
-
-    pub(crate) fn channel(&self) -> &Arc<str> {
-        &self.board.channel
-    }
-
-    /// Whether messages arrive at present, as far as is known.
-    pub(crate) fn live(&self) -> bool {
-        self.board.live.load(Ordering::Acquire)
-    }
-
-    /// Ends the subscription; the next waiter begins another one.
-    pub(crate) fn stop(&self) {
-        if let Some(listener) = self.listener.lock().take() {
-            listener.abort();
-        }
-    }
-
-    /// Listens for one waiter until the ticket is dropped.
-    pub(crate) fn register(&self, id: &Arc<str>) -> Ticket {
-        let mut listener = self.listener.lock();
-        if listener.as_ref().is_none_or(JoinHandle::is_finished) {
-            *listener = Some(tokio::spawn(listen(Arc::clone(&self.subscriber), Arc::clone(&self.board))));
-        }
-        let turn = Arc::<Turn>::default();
-        self.board.waiters.lock().insert(Arc::clone(id), Arc::clone(&turn));
-        Ticket { board: Arc::clone(&self.board), id: Arc::clone(id), turn }
-    }
-}
-
-impl Drop for Wakeups {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// A waiter's place on the board.
-pub(crate) struct Ticket {
-    board: Arc<Board>,
-    id: Arc<str>,
-    turn: Arc<Turn>,
-}
-
-impl Ticket {
-    /// Completes when there is a reason to look, one that came since the last call included, and says what was told.
-    pub(crate) async fn called(&self) -> Option<HandOff> {
-        self.turn.call.notified().await;
-        self.turn.told.lock().take()
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        self.board.waiters.lock().remove(&self.id);
-    }
-}
-
-async fn listen(subscriber: Arc<dyn Subscriber>, board: Arc<Board>) {
-    let mut pause = PAUSE.0;
-    loop {
-        match subscriber.subscribe(&board.channel).await {
-            Ok(mut messages) => {
-                pause = PAUSE.0;
-                board.live.store(true, Ordering::Release);
-                // What was published before is lost, so everybody looks once.
-                board.call_all();
-                while let Some(message) = messages.next().await {
-                    board.call(&message);
-                }
-                board.live.store(false, Ordering::Release);
-                board.call_all();
-            }
-            Err(error) => tracing::debug!(error = %error, "subscription to wake-ups failed"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE.1);
-    }
-}
-
-impl Board {
-    fn call(&self, message: &str) {
-        let (id, told) = read(message);
-        if let Some(turn) = self.waiters.lock().get(id) {
-            *turn.told.lock() = told;
-            turn.call.notify_one();
-        }
-    }
-
-    fn call_all(&self) {
-        self.waiters.lock().values().for_each(|turn| turn.call.notify_one());
-    }
-}
-
 /// A waiter's id and what it is told. What cannot be read is still a reason to look.
-fn read(message: &str) -> (&str, Option<HandOff>) {
+pub(crate) fn read(message: &str) -> (&str, Option<HandOff>) {
     let (id, rest) = message.split_once(' ').unwrap_or((message, ""));
     let hand_off =
         |(look, token): (&str, &str)| Some(HandOff { look: look.parse().ok()?, token: token.parse().ok()? });

@@ -87,6 +87,8 @@ mod late;
 #[cfg(feature = "locks")]
 mod lock_kinds;
 #[cfg(feature = "locks")]
+mod lock_subscriber;
+#[cfg(feature = "locks")]
 mod lock_watcher;
 #[cfg(feature = "locks")]
 mod locks;

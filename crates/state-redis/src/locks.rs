@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::{self, BoxStream};
-use redis_conn::{Conn, Notice, ReadFrom, WriteConcern};
-use redlock::{Guard, LockConfig, LockManager, LockOptions, ManagerBuilder, RedisNode, Renewal, Subscriber};
+use redis_conn::{Conn, ReadFrom, WriteConcern};
+use redlock::{Guard, LockConfig, LockManager, LockOptions, ManagerBuilder, RedisNode, Renewal};
 use state_core::{ErrorKind, StateError, StateResult};
 use tokio::sync::RwLock;
-use tokio::time::Instant;
 
 use crate::backend::RedisBackend;
 use crate::config::RedisConfig;
@@ -18,6 +14,7 @@ use crate::instruments::Instruments;
 use crate::keyspace::Layout;
 use crate::late::LateConn;
 use crate::lock_kinds::{Kind, RedisLocks};
+use crate::lock_subscriber::LockSubscriber;
 use crate::lock_watcher::LockWatcher;
 use crate::quorum::quorum;
 use crate::{error, validate};
@@ -143,8 +140,9 @@ impl Locks {
     async fn open(&self) -> StateResult<Open> {
         if self.config.redlock_nodes.is_empty() {
             let conn = connect(authority(&self.config)?).await?;
+            let subscriber = LockSubscriber::find_out(&conn, &settings(&self.config).prefix).await;
             let single = |kind| {
-                let builder = self.builder(kind).subscriber(ChannelSubscriber(conn.clone()));
+                let builder = self.builder(kind).subscriber(subscriber.clone());
                 builder.single(RedisNode::new("backend", conn.clone()))
             };
             let locks = RedisLocks::open(single).await.map_err(error::from_lock)?;
@@ -203,26 +201,4 @@ fn authority(config: &RedisConfig) -> StateResult<redis_conn::Config> {
 
 async fn connect(config: redis_conn::Config) -> StateResult<Conn> {
     Conn::connect(config).await.map_err(error::in_connect)
-}
-
-/// Wake-ups of waiters, over a subscription of the connection.
-struct ChannelSubscriber(Conn);
-
-#[async_trait]
-impl Subscriber for ChannelSubscriber {
-    async fn subscribe(
-        &self,
-        channel: &str,
-    ) -> Result<BoxStream<'static, String>, Box<dyn std::error::Error + Send + Sync>> {
-        let subscription = self.0.subscribe().await?;
-        subscription.subscribe(channel, Instant::now() + self.0.config().connect_timeout).await?;
-        let next = |mut subscription: redis_conn::Subscription| async {
-            match subscription.next().await? {
-                Notice::Message { payload, .. } => Some((String::from_utf8(payload).ok()?, subscription)),
-                // Wake-ups may have been missed: the end of the stream makes all waiters look, and subscribes anew.
-                _ => None,
-            }
-        };
-        Ok(stream::unfold(subscription, next).boxed())
-    }
 }

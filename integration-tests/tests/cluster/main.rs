@@ -14,4 +14,5 @@ mod replicas;
 mod replies;
 mod routing;
 mod scan;
+mod shard_channels;
 mod support;

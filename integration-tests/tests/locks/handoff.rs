@@ -26,7 +26,7 @@ use crate::{lines::in_line, support::*};
 
 /// Counts the looks of waiters.
 #[derive(Clone, Default)]
-struct Looks(Arc<AtomicU32>);
+pub(crate) struct Looks(Arc<AtomicU32>);
 
 impl Observer for Looks {
     fn node_answered(&self, _: &str, operation: Operation, _: Duration, _: Option<&Verdict>) {
@@ -36,7 +36,7 @@ impl Observer for Looks {
 
 impl Looks {
     /// Since it was asked last.
-    fn take(&self) -> u32 {
+    pub(crate) fn take(&self) -> u32 {
         self.0.swap(0, Ordering::Relaxed)
     }
 }

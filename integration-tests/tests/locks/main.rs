@@ -19,6 +19,7 @@ mod network;
 mod pauses;
 mod proxy;
 mod server_faults;
+mod sharded;
 mod soak;
 mod support;
 mod topologies;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use integration_tests::{Cluster, ClusterConfig, Server, ServerConfig};
+use integration_tests::{Cluster, ClusterConfig, Server, ServerConfig, eventually, slot_of};
 use redis::Value;
 use state_redis::{
     Idempotency, PutItem, RedisBackend, RedisConfigBuilder, ScanOptions, StateBackend, StateResult, Ttl,
@@ -21,6 +21,8 @@ const DATA: &str =
 /// Locks on the backend's own servers.
 const LOCKS: &str = "&app:* +eval +evalsha +info +time +get +set +del +exists +incr +pttl +pexpire +zadd +zrem +zscore \
     +zcard +zrange +zrangebyscore +zremrangebyscore +hget +hset +hdel +hincrby +publish +subscribe";
+/// Locks on a cluster, beside.
+const SHARDED: &str = "+ssubscribe +sunsubscribe +spublish";
 /// A cluster's slots.
 const CLUSTER: &str = "+cluster|slots +cluster|nodes";
 
@@ -28,7 +30,7 @@ const CLUSTER: &str = "+cluster|slots +cluster|nodes";
 #[test]
 fn the_document_names_these_rules() {
     let document = include_str!("../../../docs/semantics.md");
-    for rules in [CONNECTION, DATA, LOCKS, CLUSTER] {
+    for rules in [CONNECTION, DATA, LOCKS, SHARDED, CLUSTER] {
         assert!(document.contains(&format!("`{rules}`")), "docs/semantics.md lacks `{rules}`");
     }
 }
@@ -59,6 +61,59 @@ async fn the_rights_for_a_cluster_are_enough() {
     for node in cluster.nodes() {
         assert_eq!(denied(node).await, Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn the_rights_for_locks_on_a_cluster_are_enough_and_without_sharded_channels_they_work_too() {
+    for sharded in [SHARDED, ""] {
+        let rules = format!("{USER} {CONNECTION} {LOCKS} {sharded} {CLUSTER}");
+        let node = ServerConfig::default().with_acl(rules);
+        let cluster = ClusterConfig::default().with_node(node).with_replicas(0).start().await;
+        let url = cluster.url().replace("://", "://app:s3cret@");
+        let backend = backend(on(url).key_prefix("app:")).await;
+        use_locks_in_turn(&cluster, &backend).await.expect("a result");
+        let mut called = [0, 0];
+        for node in cluster.nodes() {
+            for (count, command) in called.iter_mut().zip(["spublish", "publish"]) {
+                *count += ran(node, command).await;
+            }
+            let denied = denied(node).await;
+            // What is tried to find out does no harm.
+            assert!(
+                denied.iter().all(|entry| sharded.is_empty() && entry.contains("ssubscribe")),
+                "{denied:?}"
+            );
+        }
+        assert_eq!(called, if sharded.is_empty() { [0, 1] } else { [1, 0] });
+        backend.close().await;
+    }
+}
+
+/// One holder, and one that certainly waits for it.
+async fn use_locks_in_turn(cluster: &Cluster, backend: &RedisBackend) -> StateResult<()> {
+    let ttl = Duration::from_secs(5);
+    let held = backend.acquire_lock("job", ttl).await?;
+    let waiting = backend.acquire_lock("job", ttl);
+    let release = async {
+        let queue = "app:l|l:-{job}:q";
+        let owner = cluster.owner_of(slot_of(queue.as_bytes())).await;
+        eventually("it waits", Duration::from_secs(30), async || {
+            let count: usize = owner.command(redis::cmd("ZCARD").arg(queue)).await;
+            if count == 1 { Ok(()) } else { Err(count.to_string()) }
+        })
+        .await;
+        held.release().await;
+    };
+    let (next, _released) = tokio::join!(waiting, release);
+    next?.release().await;
+    Ok(())
+}
+
+/// How often a server has run a command.
+async fn ran(server: &Server, command: &str) -> u64 {
+    let stats = server.info(&format!("cmdstat_{command}")).await.expect("INFO").unwrap_or_default();
+    let calls = stats.strip_prefix("calls=").and_then(|rest| rest.split(',').next());
+    calls.map_or(0, |calls| calls.parse().expect("a number"))
 }
 
 async fn server_with(rules: &[&str]) -> Server {

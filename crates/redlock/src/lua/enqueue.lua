@@ -5,7 +5,7 @@
 -- KEYS: 7 of the resource, tombstone
 -- ARGV: id, ttl ms, limit, '<priority> <patience> <claim> <look> <channel>', and the score given earlier if one was
 -- Priority: higher goes first. Patience: ms until a silent waiter counts as dead. Claim: in ms. Look: its number.
--- Channel: may be empty. In one argument, because only those who wait need them.
+-- Channel: may be empty; sharded if it has a hash tag. In one argument, because only those who wait need them.
 -- Reply: token | {'waiting', holder, ms, place} | {'dead'}
 
 local id, ttl, place = ARGV[1], tonumber(ARGV[2]), ARGV[5]

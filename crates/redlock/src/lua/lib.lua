@@ -103,7 +103,8 @@ local function purge(r)
 end
 
 -- Gives the resource to the waiters whose turn it is, for their claim time, and tells their processes: whom it was
--- given to, after which of its looks, and with which token.
+-- given to, after which of its looks, and with which token. A prefix has no braces, so only a lock's own channel, which
+-- is in its slot, has a hash tag: that one is sharded.
 local function hand_off(r)
   for _ = 1, 1000 do
     local head = redis.call('ZRANGE', r.queue, 0, 0)[1]
@@ -120,7 +121,13 @@ local function hand_off(r)
       take(turn, head, tonumber(claim))
       if channel ~= '' then
         local token = string.format('%.0f', next_token(r.counter))
-        redis.call('PUBLISH', channel, head .. ' ' .. look .. ' ' .. token)
+        local message = head .. ' ' .. look .. ' ' .. token
+        if string.find(channel, '{', 1, true) then
+          -- By the waiter's wish, with the rights of whoever releases: without them it finds out at its next look.
+          redis.pcall('SPUBLISH', channel, message)
+        else
+          redis.call('PUBLISH', channel, message)
+        end
       end
     end
     forget(r, head)
