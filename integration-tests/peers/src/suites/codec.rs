@@ -72,17 +72,25 @@ fn entry(name: &str, package: &str, value: f64) -> Entry {
 }
 
 /// What `cargo metadata` knows of each package this program is built from: real documents of some kilobytes, that
-/// everybody who can build it has.
+/// everybody who can build it has. Packages for other platforms only are left out: nobody has those.
 fn documents() -> Outcome<Vec<Vec<u8>>> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-    let cargo = ["metadata", "--format-version", "1", "--offline", "--locked", "--manifest-path", manifest];
-    let output = Command::new("cargo").args(cargo).output()?;
-    if !output.status.success() {
-        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)).into());
-    }
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let host = output_of("rustc", &["--print", "host-tuple"])?;
+    let host = String::from_utf8(host)?;
+    let metadata =
+        ["metadata", "--format-version", "1", "--offline", "--locked", "--manifest-path", manifest];
+    let metadata = output_of("cargo", &[&metadata[..], &["--filter-platform", host.trim()]].concat())?;
+    let metadata: Value = serde_json::from_slice(&metadata)?;
     let packages = metadata["packages"].as_array().ok_or("cargo metadata without packages")?;
     Ok(packages.iter().map(serde_json::to_vec).collect::<Result<_, _>>()?)
+}
+
+fn output_of(program: &str, arguments: &[&str]) -> Outcome<Vec<u8>> {
+    let output = Command::new(program).args(arguments).output()?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 /// The mean length of the values as they stand on the server.
