@@ -22,10 +22,14 @@ mod tests;
 /// Bytes read at a time.
 const READ_BUFFER: usize = 64 * 1024;
 
-/// Operations that are answered in one turn of the pump. Where more answers have come, their tasks run first, and what
-/// they send goes out before the next ones are told: so the server works on requests of the first while the last are
-/// still on their way, instead of waiting for all of them.
+/// Operations that are answered in one turn of the pump. Where more answers have come, the tasks of the first run, and
+/// what they send goes out before the next are told: so the server works on requests of some tasks while others run,
+/// instead of waiting for all of them, and they for it.
 const TURN: usize = 64;
+
+/// For operations with commands of their own a turn is a quarter of what is in flight, and no less than this: each of them
+/// is more work for the server than one that shares a command, so that fewer keep it busy.
+const LEAST: usize = 16;
 
 /// Moves the bytes between a [`Mux`] and its stream; completes when the connection is over.
 ///
@@ -98,13 +102,15 @@ impl Pump {
 
     /// Reads what has come, and hands out a turn of it.
     fn read(&mut self, context: &mut Context<'_>) -> Result<(), Cause> {
+        let weight = TURN / (self.mux.traffic().in_flight() / 4).clamp(LEAST, TURN);
         let mut answered = 0;
         loop {
             let mut bytes = &self.input[self.unread.clone()];
             while answered < TURN
                 && let Some(value) = self.decoder.decode(&mut bytes)?
             {
-                answered += self.replies.take(value)?;
+                let told = self.replies.take(value)?;
+                answered += if told == 1 { weight } else { told };
             }
             self.unread.start = self.unread.end - bytes.len();
             self.has_more = !self.unread.is_empty();

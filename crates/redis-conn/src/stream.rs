@@ -62,9 +62,14 @@ impl Traffic {
         let _ = self.budget.set(Arc::clone(budget));
     }
 
+    /// Operations in flight, where they share the connection.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.budget.get().map_or(0, |budget| budget.count())
+    }
+
     /// Whether another operation is in flight, whose task may be about to send the next one.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.budget.get().is_some_and(|budget| budget.count() > 1)
+        self.in_flight() > 1
     }
 
     /// Ends the connection for both directions: every later read or write fails.
