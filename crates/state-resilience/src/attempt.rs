@@ -21,6 +21,26 @@ use crate::timer::{earlier, until};
 type Driven<T, E> = Option<(Result<T, E>, Winner)>;
 
 impl<C: Clock> Policy<C> {
+    /// The first attempt of a call that no guard keeps waiting, cuts off or counts; `None` where there is one.
+    #[inline]
+    pub(crate) fn unguarded<E>(&self, progress: &Progress<E>) -> Option<Attempt> {
+        let guards = self.breaker.is_some() || self.rate_limit.is_some() || self.bulkhead.is_some();
+        let Progress { start: now, deadline, idempotency, .. } = *progress;
+        if guards || deadline.is_some_and(|deadline| now >= deadline) {
+            return None;
+        }
+        let deadline = earlier(self.attempt_timeout.map(|after| now + after), deadline);
+        let attempt = Attempt { number: 1, is_hedge: false, started: now, deadline };
+        let is_timed = self.timer == AttemptTimer::Policy && deadline.is_some();
+        (!is_timed && self.hedge_at(idempotency, &attempt).is_none()).then_some(attempt)
+    }
+
+    /// Notes how such an attempt failed.
+    pub(crate) fn note_unguarded<E>(&self, progress: &mut Progress<E>, class: Class, error: E) {
+        let own_deadline = self.attempt_timeout.map(|after| progress.start + after);
+        self.failed(progress, None, own_deadline, class, Some(error), self.clock.now());
+    }
+
     /// Makes one attempt. On [`NoValue::Failed`], `progress.last` says how.
     pub(crate) async fn attempt<T, E, K, F, Fut>(
         &self,
@@ -57,19 +77,20 @@ impl<C: Clock> Policy<C> {
         let attempt = Attempt { number: progress.attempts, is_hedge: false, started: now, deadline };
         let driven = self.drive(progress.idempotency, &mut progress.hedges, attempt, operation).await;
         drop(place);
-        let at = self.clock.now();
-        match driven {
+        let (class, error) = match driven {
             Some((Ok(value), winner)) => {
-                if let Some(permit) = permit {
+                let at = permit.map(|permit| {
+                    let at = self.clock.now();
                     permit.success(at);
-                }
-                Ok(Value { value, winner, at })
+                    at
+                });
+                return Ok(Value { value, winner, at });
             }
-            Some((Err(error), _)) => {
-                Err(self.failed(progress, permit, own, classify(&error), Some(error), at))
-            }
-            None => Err(self.failed(progress, permit, own, Class::Ambiguous, None, at)),
-        }
+            Some((Err(error), _)) => (classify(&error), Some(error)),
+            None => (Class::Ambiguous, None),
+        };
+        self.failed(progress, permit, own, class, error, self.clock.now());
+        Err(NoValue::Failed)
     }
 
     /// Waits for the rate limit. Says whether that took time.
@@ -140,7 +161,7 @@ impl<C: Clock> Policy<C> {
         class: Class,
         error: Option<E>,
         at: Instant,
-    ) -> NoValue {
+    ) {
         // A caller who gave the attempt less time than it is meant to have says nothing about the service.
         let cut_short = match (own_deadline, progress.deadline) {
             (Some(own), Some(call)) => call < own && at >= call,
@@ -156,7 +177,6 @@ impl<C: Clock> Policy<C> {
             observer.attempt_failed(&self.name, &event);
         }
         progress.last = Some(Failed { class, outcome, error, at });
-        NoValue::Failed
     }
 }
 

@@ -15,8 +15,6 @@ pub struct Completed<T> {
     pub origin: Origin,
     /// How many attempts were started, hedges apart; 0 if the fallback served without one.
     pub attempts: u32,
-    /// How long the call took, waits included.
-    pub elapsed: Duration,
 }
 
 /// Where a value came from.

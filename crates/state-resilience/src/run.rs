@@ -50,7 +50,8 @@ pub(crate) struct Stop {
 pub(crate) struct Value<T> {
     pub(crate) value: T,
     pub(crate) winner: Winner,
-    pub(crate) at: Instant,
+    /// When it came, if somebody asked the clock.
+    pub(crate) at: Option<Instant>,
 }
 
 /// An attempt that gave no value: it failed (see [`Progress::last`]), or was not let through.
@@ -81,6 +82,17 @@ impl<C: Clock> Policy<C> {
         Fut: Future<Output = Result<T, E>>,
     {
         let mut progress = self.begin(call.into());
+        // Every future inside of another one costs each call something: where no guard comes between the call and its
+        // first attempt, that is made right here.
+        if let Some(attempt) = self.unguarded(&progress) {
+            progress.attempts = 1;
+            match operation(attempt).await {
+                Ok(value) => {
+                    return Ok(self.completed(&progress, Value { value, winner: Winner::First, at: None }));
+                }
+                Err(error) => self.note_unguarded(&mut progress, classify(&error), error),
+            }
+        }
         self.guarded(&mut progress, &classify, &mut operation).await
     }
 
@@ -120,9 +132,8 @@ impl<C: Clock> Policy<C> {
                 if let Some(observer) = &self.observer {
                     observer.fallback_served(&self.name, failure.kind());
                 }
-                let elapsed = self.clock.now().saturating_duration_since(progress.start);
                 let origin = Origin::Fallback(failure.kind());
-                Ok(Completed { value, origin, attempts: failure.attempts(), elapsed })
+                Ok(Completed { value, origin, attempts: failure.attempts() })
             }
             Some(Err(error)) => Err(failure.with_fallback_error(error)),
             None => Err(failure),
@@ -130,6 +141,9 @@ impl<C: Clock> Policy<C> {
     }
 
     fn begin<E>(&self, call: Call) -> Progress<E> {
+        if let Some(budget) = &self.budget {
+            budget.deposit();
+        }
         let start = call.started.unwrap_or_else(|| self.clock.now());
         Progress {
             idempotency: call.idempotency,
@@ -154,15 +168,12 @@ impl<C: Clock> Policy<C> {
         F: FnMut(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        if let Some(budget) = &self.budget {
-            budget.deposit();
-        }
         let result = match self.admit(BreakerScope::Call, progress.start) {
             Err(stop) => Err(stop),
             Ok(permit) => {
                 let result = self.repeated(progress, classify, operation).await;
                 if let Some(permit) = permit {
-                    report(permit, &result, progress.last.as_ref());
+                    report(permit, &result, progress.last.as_ref(), || self.clock.now());
                 }
                 result
             }
@@ -170,6 +181,7 @@ impl<C: Clock> Policy<C> {
         self.conclude(progress, result)
     }
 
+    /// Attempts, until one succeeds or there is to be no other; the first may have been made.
     async fn repeated<T, E, K, F, Fut>(
         &self,
         progress: &mut Progress<E>,
@@ -184,17 +196,19 @@ impl<C: Clock> Policy<C> {
         let mut schedule = None;
         let mut now = progress.start;
         loop {
+            if let Some(failed) = &progress.last {
+                let (next, withdrawal) = self.plan(progress, failed, &mut schedule)?;
+                self.clock.sleep_until(next).await;
+                if let Some(withdrawal) = withdrawal {
+                    withdrawal.spend();
+                }
+                now = self.clock.now();
+            }
             match self.attempt(progress, now, classify, operation).await {
                 Ok(value) => return Ok(value),
                 Err(NoValue::Stopped(stop)) => return Err(stop),
                 Err(NoValue::Failed) => {}
             }
-            let (next, withdrawal) = self.plan(progress, &mut schedule)?;
-            self.clock.sleep_until(next).await;
-            if let Some(withdrawal) = withdrawal {
-                withdrawal.spend();
-            }
-            now = self.clock.now();
         }
     }
 
@@ -202,9 +216,9 @@ impl<C: Clock> Policy<C> {
     fn plan<E>(
         &self,
         progress: &Progress<E>,
+        failed: &Failed<E>,
         schedule: &mut Option<Box<dyn Schedule>>,
     ) -> Result<(Instant, Option<Withdrawal<'_>>), Stop> {
-        let Some(failed) = &progress.last else { unreachable!("an attempt that failed says how") };
         let (class, now) = (failed.class, failed.at);
         let stop = |kind, retry_after| Err(Stop { kind, retry_after, at: now });
         let late = progress.deadline.is_some_and(|deadline| now >= deadline);
@@ -277,31 +291,39 @@ impl<C: Clock> Policy<C> {
         progress: &mut Progress<E>,
         result: Result<Value<T>, Stop>,
     ) -> Result<Completed<T>, Failure<E>> {
-        let (at, failure) = match &result {
-            Ok(value) => (value.at, None),
-            Err(stop) => (stop.at, Some(stop.kind)),
+        let Stop { kind, retry_after, at } = match result {
+            Ok(value) => return Ok(self.completed(progress, value)),
+            Err(stop) => stop,
         };
-        let elapsed = at.saturating_duration_since(progress.start);
-        let Progress { attempts, hedges, ambiguous, idempotency, .. } = *progress;
+        self.tell_end(progress, Some(kind), Some(at));
+        Err(Failure::new(Inner {
+            kind,
+            attempts: progress.attempts,
+            hedges: progress.hedges,
+            elapsed: at.saturating_duration_since(progress.start),
+            ambiguous: progress.ambiguous,
+            idempotency: progress.idempotency,
+            retry_after,
+            last: progress.last.take().map(|failed| (failed.class, failed.error)),
+            fallback: None,
+        }))
+    }
+
+    #[inline]
+    fn completed<T, E>(&self, progress: &Progress<E>, value: Value<T>) -> Completed<T> {
+        let Value { value, winner, at } = value;
+        self.tell_end(progress, None, at);
+        let origin = if winner == Winner::First { Origin::Operation } else { Origin::Hedge };
+        Completed { value, origin, attempts: progress.attempts }
+    }
+
+    /// Tells the observer how the call ended, and when: now, if nobody has asked the clock.
+    fn tell_end<E>(&self, progress: &Progress<E>, failure: Option<FailureKind>, at: Option<Instant>) {
         if let Some(observer) = &self.observer {
+            let at = at.unwrap_or_else(|| self.clock.now());
+            let Progress { attempts, hedges, .. } = *progress;
+            let elapsed = at.saturating_duration_since(progress.start);
             observer.call_ended(&self.name, &CallEnded { failure, attempts, hedges, elapsed });
-        }
-        match result {
-            Ok(Value { value, winner, .. }) => {
-                let origin = if winner == Winner::First { Origin::Operation } else { Origin::Hedge };
-                Ok(Completed { value, origin, attempts, elapsed })
-            }
-            Err(Stop { kind, retry_after, .. }) => Err(Failure::new(Inner {
-                kind,
-                attempts,
-                hedges,
-                elapsed,
-                ambiguous,
-                idempotency,
-                retry_after,
-                last: progress.last.take().map(|failed| (failed.class, failed.error)),
-                fallback: None,
-            })),
         }
     }
 }
@@ -321,9 +343,10 @@ fn report<T, E>(
     permit: Permit<&crate::breaker::Breaker>,
     result: &Result<Value<T>, Stop>,
     last: Option<&Failed<E>>,
+    now: impl Fn() -> Instant,
 ) {
     match (result, last) {
-        (Ok(value), _) => permit.success(value.at),
+        (Ok(value), _) => permit.success(value.at.unwrap_or_else(now)),
         (Err(stop), Some(failed)) => permit.record(failed.outcome, stop.at),
         // Not let through by another guard: dropping the permit counts nothing.
         (Err(_), None) => {}

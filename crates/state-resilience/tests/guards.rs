@@ -70,9 +70,10 @@ async fn time_spent_waiting_for_a_place_is_not_held_against_the_service() {
         Ok::<_, Fault>(())
     };
     let call = || policy.run(Idempotency::Safe, classify, operation);
+    let start = Instant::now();
     let (first, second, third) = tokio::join!(call(), call(), call());
-    assert_eq!(third.unwrap().elapsed, ms(120));
-    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(start.elapsed(), ms(120));
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
     assert_eq!(policy.breaker().unwrap().snapshot(Instant::now()).slow, 0);
 }
 
@@ -96,8 +97,9 @@ async fn a_slow_read_is_hedged_and_the_first_answer_wins() {
     assert_eq!((completed.origin, completed.attempts, completed.value), (Origin::Hedge, 1, 1));
     assert_eq!(start.elapsed(), ms(25));
     assert_eq!(budget.available(Instant::now()), 0, "it was paid for");
+    let start = Instant::now();
     let completed = policy.run(Idempotency::Safe, classify, operation).await.unwrap();
-    assert_eq!((completed.origin, completed.elapsed), (Origin::Operation, ms(100)), "no budget, no hedge");
+    assert_eq!((completed.origin, start.elapsed()), (Origin::Operation, ms(100)), "no budget, no hedge");
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,8 +122,9 @@ async fn a_failed_copy_waits_for_the_other_and_both_failing_is_one_failed_attemp
             if fails { Err(Fault(Class::NotSent)) } else { Ok(()) }
         }
     };
+    let start = Instant::now();
     let completed = policy.run(Idempotency::Safe, classify, operation(true, false)).await.unwrap();
-    assert_eq!((completed.origin, completed.elapsed), (Origin::Operation, ms(100)));
+    assert_eq!((completed.origin, start.elapsed()), (Origin::Operation, ms(100)));
     let failure = policy.run(Idempotency::Safe, classify, operation(true, true)).await.unwrap_err();
     assert_eq!((failure.attempts(), failure.hedges()), (1, 1));
 }
