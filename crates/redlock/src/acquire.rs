@@ -6,7 +6,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::{
-    Claim, Error, ErrorKind, Guard, LockConfig, LockOptions, Result,
+    Claim, Error, ErrorKind, Guard, LockConfig, LockKind, LockOptions, Result,
     claim::{Resource, fresh_id},
     manager::Core,
     queue::wait_in_line,
@@ -38,15 +38,18 @@ impl Backoff {
 /// Acquires all resources under one guard.
 pub(crate) async fn acquire(
     core: &Arc<Core>,
+    kind: LockKind,
     resources: Vec<Resource>,
     options: &LockOptions,
 ) -> Result<Guard> {
-    observed(core, options, async |attempts| grant(core, resources.into(), options, attempts).await).await
+    observed(core, kind, options, async |attempts| grant(core, resources.into(), options, attempts).await)
+        .await
 }
 
 /// Acquires in whatever way, and tells the observer how that went.
 pub(crate) async fn observed(
     core: &Arc<Core>,
+    kind: LockKind,
     options: &LockOptions,
     grant: impl AsyncFnOnce(&mut u32) -> Result<Grant>,
 ) -> Result<Guard> {
@@ -58,15 +61,15 @@ pub(crate) async fn observed(
     let observer = &core.members.observer;
     match outcome {
         Ok(grant) => {
-            observer.acquired(begun.elapsed(), attempts);
-            tracing::debug!(token = grant.token, attempts, "lock acquired");
-            Ok(Guard::new(grant, options))
+            observer.acquired(kind, begun.elapsed(), attempts);
+            tracing::debug!(kind = kind.name(), token = grant.token, attempts, "lock acquired");
+            Ok(Guard::new(kind, grant, options))
         }
         Err(error) => {
             // What an attempt that was not to wait took is the time of its question.
             let wait = if options.wait == Some(Duration::ZERO) { Duration::ZERO } else { begun.elapsed() };
-            observer.failed(error.kind(), wait, attempts);
-            tracing::debug!(error = %error, attempts, "lock not acquired");
+            observer.failed(kind, error.kind(), wait, attempts);
+            tracing::debug!(kind = kind.name(), error = %error, attempts, "lock not acquired");
             Err(error)
         }
     }

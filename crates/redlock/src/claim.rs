@@ -63,6 +63,11 @@ impl Resource {
         format!("{}:{role}", self.body)
     }
 
+    /// Whether it is a semaphore's, under `prefix`: in a quorum the mode does not say that.
+    pub(crate) fn is_permit(&self, prefix: &str) -> bool {
+        self.body.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('s'))
+    }
+
     pub(crate) fn body(&self) -> &str {
         &self.body
     }

@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use futures_util::stream::{self, Stream};
 
 use crate::{
-    Guard, Lease, LockManager, LockOptions, Mode, Outcome, Renewal, Result, acquire::acquire,
+    Guard, Lease, LockKind, LockManager, LockOptions, Mode, Outcome, Renewal, Result, acquire::acquire,
     claim::Resource, config::check_ttl,
 };
 
@@ -41,7 +41,7 @@ impl Election {
         // Renewed without end: a leader steps down when it cannot renew, not because of its age.
         let renewal = Renewal::UpTo { max_hold: Duration::MAX };
         let options = LockOptions::ttl(self.ttl).with_wait(None).with_renewal(renewal);
-        let guard = acquire(&self.manager.0, vec![self.office.clone()], &options).await?;
+        let guard = acquire(&self.manager.0, LockKind::Leader, vec![self.office.clone()], &options).await?;
         Ok(Leadership { guard })
     }
 

@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use crate::{
-    Claim, Lease, LockOptions, LockToken, Outcome, Renewal, Result,
+    Claim, Lease, LockKind, LockOptions, LockToken, Outcome, Renewal, Result,
     config::check_ttl,
     hold::Hold,
     manager::Core,
@@ -17,6 +17,7 @@ use crate::{
 /// Dropped, it is released in the background, without blocking and without a panic, runtime or not.
 #[must_use = "a lock is released when its guard is dropped"]
 pub struct Guard {
+    kind: LockKind,
     lease: Lease,
     hold: Option<Hold>,
     keeper: Kept,
@@ -37,11 +38,11 @@ pub enum Extension {
 }
 
 impl Guard {
-    pub(crate) fn new(grant: Grant, options: &LockOptions) -> Self {
+    pub(crate) fn new(kind: LockKind, grant: Grant, options: &LockOptions) -> Self {
         let Grant { hold, token, until, confirmed } = grant;
         let lease = Lease::new(Arc::clone(&hold.core.clock), token, until);
-        let keeper = Keeper::new(&hold, lease.clone(), options, confirmed).start();
-        Self { lease, hold: Some(hold), keeper, confirmed }
+        let keeper = Keeper::new(&hold, kind, lease.clone(), options, confirmed).start();
+        Self { kind, lease, hold: Some(hold), keeper, confirmed }
     }
 
     /// A view of the lock for other tasks, which does not hold it.
@@ -98,7 +99,7 @@ impl Guard {
         let was_valid = self.lease.is_valid();
         let held = self.end();
         let outcome = hold.release(was_valid).await;
-        observer.released(held.unwrap_or_else(|| self.lease.held_for()), outcome);
+        observer.released(self.kind, held.unwrap_or_else(|| self.lease.held_for()), outcome);
         outcome
     }
 
@@ -148,11 +149,12 @@ pub(crate) async fn resumed(
     options: &LockOptions,
 ) -> (Guard, Extension) {
     let until = core.clock.now().after(quorum::validity(claim.ttl));
+    let kind = LockKind::shown_by(&claim.resources, &core.config.prefix);
     let hold = Hold::new(core, claim);
     let lease = Lease::new(Arc::clone(&core.clock), token, until);
     let extension = extend(core, &hold.claim, &hold.ballots, &lease, options.ttl).await;
-    let keeper = Keeper::new(&hold, lease.clone(), options, true).start();
-    (Guard { lease, hold: Some(hold), keeper, confirmed: true }, extension)
+    let keeper = Keeper::new(&hold, kind, lease.clone(), options, true).start();
+    (Guard { kind, lease, hold: Some(hold), keeper, confirmed: true }, extension)
 }
 
 /// The end of the last renewal under this option, after the lock was acquired.

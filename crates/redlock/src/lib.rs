@@ -24,6 +24,7 @@ mod releaser;
 mod vote;
 
 mod claim;
+mod kind;
 mod members;
 mod node;
 mod observer;
@@ -46,6 +47,7 @@ pub use election::{Election, Leadership};
 pub use error::{Error, ErrorKind, NodeVerdict, Result, Verdict};
 pub use guard::{Extension, Guard};
 pub use hold::Outcome;
+pub use kind::LockKind;
 pub use lease::Lease;
 pub use manager::{Holder, LockManager};
 pub use node::{Fault, LockNode, NodeInfo, Standing, Vote};

@@ -13,8 +13,8 @@ use std::{
 use futures_util::StreamExt;
 
 use crate::{
-    Claim, Election, Error, ErrorKind, Extension, Guard, LockConfig, LockNode, LockOptions, LockToken,
-    ManagerBuilder, Mode, NodeVerdict, Operation, Result, Semaphore, Verdict,
+    Claim, Election, Error, ErrorKind, Extension, Guard, LockConfig, LockKind, LockNode, LockOptions,
+    LockToken, ManagerBuilder, Mode, NodeVerdict, Operation, Result, Semaphore, Verdict,
     acquire::acquire,
     claim::{Resource, fresh_id, owner_of},
     clock::Clock,
@@ -84,7 +84,7 @@ impl LockManager {
     /// [`WrongType`](ErrorKind::WrongType), [`InvalidInput`](ErrorKind::InvalidInput),
     /// [`InvalidConfig`](ErrorKind::InvalidConfig) and [`Closed`](ErrorKind::Closed).
     pub async fn acquire(&self, name: &str, options: LockOptions) -> Result<Guard> {
-        acquire(&self.0, vec![self.resource(name, Mode::Exclusive)?], &options).await
+        self.exclusive(LockKind::Mutex, name, &options).await
     }
 
     /// Makes one attempt and never waits for others. In a single authority it does not overtake those who wait.
@@ -104,12 +104,21 @@ impl LockManager {
     }
 
     /// Acquires the lock of this name for reading: together with other readers, and not with a holder of
-    /// [`acquire`](Self::acquire). A waiting writer keeps new readers out.
+    /// [`write`](Self::write) or [`acquire`](Self::acquire). A waiting writer keeps new readers out.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
     pub async fn read(&self, name: &str, options: LockOptions) -> Result<Guard> {
-        acquire(&self.0, vec![self.resource(name, Mode::Shared)?], &options).await
+        acquire(&self.0, LockKind::Read, vec![self.resource(name, Mode::Shared)?], &options).await
+    }
+
+    /// Acquires the lock of this name for writing: the same as [`acquire`](Self::acquire), under the name that goes
+    /// with [`read`](Self::read). An observer hears of a [`Write`](LockKind::Write).
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    pub async fn write(&self, name: &str, options: LockOptions) -> Result<Guard> {
+        self.exclusive(LockKind::Write, name, &options).await
     }
 
     /// Acquires several locks, all or none, under one guard with one token that is good for each of them. At most
@@ -125,7 +134,7 @@ impl LockManager {
             return Err(Error::new(ErrorKind::InvalidInput, context));
         }
         let resources = names.iter().map(|name| self.resource(name.as_ref(), Mode::Exclusive));
-        acquire(&self.0, resources.collect::<Result<_>>()?, &options).await
+        acquire(&self.0, LockKind::Multi, resources.collect::<Result<_>>()?, &options).await
     }
 
     /// A semaphore with this many permits, each of them held like a lock.
@@ -166,6 +175,10 @@ impl LockManager {
     /// Takes over a lock that was [detached](Guard::detach), on this process or another, by prolonging it. Cancelled, it
     /// releases the lock.
     ///
+    /// A token shows of the kind what the servers know: several, a reader's, a permit, or a mutex, and as that an
+    /// observer hears of it from then on. So a writer's is a mutex now, and so is what
+    /// [`acquire_all`](Self::acquire_all) acquired under a single name.
+    ///
     /// # Errors
     /// [`Lost`](ErrorKind::Lost) when it is not held any more, [`Unavailable`](ErrorKind::Unavailable) when too few
     /// nodes answered; then the lock is as it was.
@@ -198,6 +211,10 @@ impl LockManager {
     /// [`InvalidInput`](ErrorKind::InvalidInput) when the name or the time to live is out of range.
     pub fn election(&self, name: &str, ttl: Duration) -> Result<Election> {
         Election::new(self, name, ttl)
+    }
+
+    async fn exclusive(&self, kind: LockKind, name: &str, options: &LockOptions) -> Result<Guard> {
+        acquire(&self.0, kind, vec![self.resource(name, Mode::Exclusive)?], options).await
     }
 
     pub(crate) async fn holders_of(&self, resource: Resource) -> Result<Vec<Holder>> {

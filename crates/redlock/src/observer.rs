@@ -2,35 +2,35 @@
 
 use std::time::Duration;
 
-use crate::{ErrorKind, Outcome, Verdict};
+use crate::{ErrorKind, LockKind, Outcome, Verdict};
 
 /// Receives what happens to locks, for metrics. Every method does nothing by default; all are called inline and
-/// must not block. Names of locks are not passed: they are data.
+/// must not block. Of locks the kind is passed and the name is not: it is data.
 pub trait Observer: Send + Sync + 'static {
     /// A lock was acquired after `wait`, in the `attempts`-th attempt.
-    fn acquired(&self, wait: Duration, attempts: u32) {
-        let _ = (wait, attempts);
+    fn acquired(&self, kind: LockKind, wait: Duration, attempts: u32) {
+        let _ = (kind, wait, attempts);
     }
 
     /// An acquisition failed after `wait` and `attempts` attempts. One that was not to wait is told with a `wait` of
     /// zero, whatever its question took: so a lock that was held is told from one that was waited for in vain.
-    fn failed(&self, kind: ErrorKind, wait: Duration, attempts: u32) {
-        let _ = (kind, wait, attempts);
+    fn failed(&self, kind: LockKind, error: ErrorKind, wait: Duration, attempts: u32) {
+        let _ = (kind, error, wait, attempts);
     }
 
     /// A lock was released by [`Guard::release`](crate::Guard::release) after `hold`.
-    fn released(&self, hold: Duration, outcome: Outcome) {
-        let _ = (hold, outcome);
+    fn released(&self, kind: LockKind, hold: Duration, outcome: Outcome) {
+        let _ = (kind, hold, outcome);
     }
 
     /// A guard was found to have lost its lock `hold` after it was acquired.
-    fn lost(&self, hold: Duration) {
-        let _ = hold;
+    fn lost(&self, kind: LockKind, hold: Duration) {
+        let _ = (kind, hold);
     }
 
     /// A renewal was confirmed (`true`), or not yet (`false`).
-    fn renewed(&self, confirmed: bool) {
-        let _ = confirmed;
+    fn renewed(&self, kind: LockKind, confirmed: bool) {
+        let _ = (kind, confirmed);
     }
 
     /// A node answered a request of this kind, or failed to (`verdict`), after `latency`.

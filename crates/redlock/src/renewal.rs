@@ -10,7 +10,7 @@ use rand::RngExt;
 use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
-    Claim, Extension, Lease, LockOptions, Operation, Standing,
+    Claim, Extension, Lease, LockKind, LockOptions, Operation, Standing,
     guard::max_hold,
     hold::{Ballots, Hold, Mark},
     manager::Core,
@@ -124,6 +124,7 @@ impl Kept {
 /// The task of a guard: renews, and reports the loss at the deadline. It holds nothing: the guard ends it.
 pub(crate) struct Keeper {
     core: Arc<Core>,
+    kind: LockKind,
     claim: Arc<Claim>,
     ballots: Arc<Ballots>,
     lease: Lease,
@@ -132,9 +133,16 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(hold: &Hold, lease: Lease, options: &LockOptions, confirmed: bool) -> Self {
+    pub(crate) fn new(
+        hold: &Hold,
+        kind: LockKind,
+        lease: Lease,
+        options: &LockOptions,
+        confirmed: bool,
+    ) -> Self {
         Self {
             core: Arc::clone(&hold.core),
+            kind,
             claim: Arc::clone(&hold.claim),
             ballots: Arc::clone(&hold.ballots),
             lease,
@@ -165,8 +173,9 @@ impl Keeper {
             () = self.prolong() => {}
         }
         if let Some(hold) = self.lease.end() {
-            self.core.members.observer.lost(hold);
-            tracing::warn!(token = self.lease.token(), held_ms = hold.as_millis(), "lock lost");
+            self.core.members.observer.lost(self.kind, hold);
+            let (kind, token) = (self.kind.name(), self.lease.token());
+            tracing::warn!(kind, token, held_ms = hold.as_millis(), "lock lost");
         }
     }
 
@@ -202,7 +211,7 @@ impl Keeper {
             // The last renewal is shorter, so that the hold ends when it has to.
             let ttl = self.claim.ttl.min(self.max_hold.saturating_sub(self.lease.held_for()));
             let extension = extend(&self.core, &self.claim, &self.ballots, &self.lease, ttl).await;
-            self.core.members.observer.renewed(matches!(extension, Extension::Extended(_)));
+            self.core.members.observer.renewed(self.kind, matches!(extension, Extension::Extended(_)));
             pause = match extension {
                 Extension::Extended(_) => third,
                 Extension::Unknown(left) => {

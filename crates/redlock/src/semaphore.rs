@@ -6,7 +6,7 @@ use rand::RngExt;
 use tokio::time::Instant;
 
 use crate::{
-    Error, ErrorKind, Guard, LockManager, LockOptions, Mode, Result,
+    Error, ErrorKind, Guard, LockKind, LockManager, LockOptions, Mode, Result,
     acquire::{Backoff, acquire, grant, is_final, observed},
     claim::Resource,
     manager::Core,
@@ -50,11 +50,12 @@ impl Semaphore {
     /// # Errors
     /// As [`LockManager::acquire`].
     pub async fn acquire(&self, options: LockOptions) -> Result<Guard> {
+        let (core, kind) = (&self.manager.0, LockKind::Semaphore);
         match &self.slots[..] {
-            [permits] => acquire(&self.manager.0, vec![permits.clone()], &options).await,
+            [permits] => acquire(core, kind, vec![permits.clone()], &options).await,
             slots => {
-                let core = &self.manager.0;
-                observed(core, &options, async |attempts| any_of(core, slots, options, attempts).await).await
+                observed(core, kind, &options, async |attempts| any_of(core, slots, options, attempts).await)
+                    .await
             }
         }
     }

@@ -72,11 +72,7 @@ async fn other_kinds(state: &RedisBackend) -> Result<(), Box<dyn Error>> {
     let locks = state.locks().await?;
     let options = LockOptions::ttl(TTL).with_wait(Some(Duration::ZERO));
     let readers = [locks.read("table", options).await?, locks.read("table", options).await?];
-    println!(
-        "{} readers at a time; a writer: {}",
-        readers.len(),
-        told(locks.acquire("table", options).await)
-    );
+    println!("{} readers at a time; a writer: {}", readers.len(), told(locks.write("table", options).await));
 
     let seats = locks.semaphore("seats", 2)?;
     let taken = [seats.acquire(options).await?, seats.acquire(options).await?];

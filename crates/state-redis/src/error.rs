@@ -184,20 +184,20 @@ fn judge_reply(text: &str) -> (ErrorKind, &'static str) {
 /// The contract's error for `cause`, which kept a lock from being had.
 #[cfg(feature = "locks")]
 pub(crate) fn from_lock(cause: redlock::Error) -> StateError {
-    use redlock::ErrorKind as LockKind;
+    use redlock::ErrorKind as Cause;
     let (kind, advice) = match cause.kind() {
-        LockKind::Held => (ErrorKind::LockHeld, "others hold the lock"),
-        LockKind::Unavailable => (ErrorKind::Unavailable, "too few servers answered to decide on the lock"),
-        LockKind::Quarantined => (
+        Cause::Held => (ErrorKind::LockHeld, "others hold the lock"),
+        Cause::Unavailable => (ErrorKind::Unavailable, "too few servers answered to decide on the lock"),
+        Cause::Quarantined => (
             ErrorKind::Unavailable,
-            "too few servers may grant locks yet, being new or restarted lately; see RedisLocks::bootstrap",
+            "too few servers may grant locks yet, being new or restarted lately; see LockManager::bootstrap",
         ),
-        LockKind::TooLate => (ErrorKind::Timeout, "the servers agreed too late; use a longer TTL"),
-        LockKind::Lost => (ErrorKind::LockLost, "the lock is not held any more"),
-        LockKind::InvalidInput => (ErrorKind::InvalidInput, "an argument is out of range"),
-        LockKind::InvalidConfig => (ErrorKind::InvalidConfig, "the servers or settings do not allow locking"),
-        LockKind::WrongType => (ErrorKind::WrongType, "a key of the lock holds other data"),
-        LockKind::Closed => (ErrorKind::Closed, "the backend was closed"),
+        Cause::TooLate => (ErrorKind::Timeout, "the servers agreed too late; use a longer TTL"),
+        Cause::Lost => (ErrorKind::LockLost, "the lock is not held any more"),
+        Cause::InvalidInput => (ErrorKind::InvalidInput, "an argument is out of range"),
+        Cause::InvalidConfig => (ErrorKind::InvalidConfig, "the servers or settings do not allow locking"),
+        Cause::WrongType => (ErrorKind::WrongType, "a key of the lock holds other data"),
+        Cause::Closed => (ErrorKind::Closed, "the backend was closed"),
         _ => (ErrorKind::Internal, "the lock failed"),
     };
     StateError::new(kind, format!("lock: {advice}")).with_source(cause)

@@ -85,8 +85,6 @@ mod observe;
 #[cfg(feature = "locks")]
 mod late;
 #[cfg(feature = "locks")]
-mod lock_kinds;
-#[cfg(feature = "locks")]
 mod lock_subscriber;
 #[cfg(feature = "locks")]
 mod lock_watcher;
@@ -109,10 +107,6 @@ pub use crate::report::{BackendHealth, Layer, LayerHealth};
 #[cfg(feature = "typed")]
 #[cfg_attr(docsrs, doc(cfg(any(feature = "json", feature = "msgpack", feature = "postcard"))))]
 pub use crate::typed::{Migration, Typed};
-
-#[cfg(feature = "locks")]
-#[cfg_attr(docsrs, doc(cfg(feature = "locks")))]
-pub use crate::lock_kinds::RedisLocks;
 
 pub use redis_conn::{Credentials, HealthStatus, ReadFrom, WriteConcern};
 #[cfg(feature = "locks")]

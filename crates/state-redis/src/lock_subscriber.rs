@@ -7,8 +7,7 @@ use redis_conn::{Conn, Notice, ShardChannel, Subscription};
 use redlock::Subscriber;
 use tokio::time::Instant;
 
-/// Messages of the channels of locks. All managers of a backend share what is behind it.
-#[derive(Clone)]
+/// Messages of the channels of locks.
 pub(crate) struct LockSubscriber {
     conn: Conn,
     is_sharded: bool,

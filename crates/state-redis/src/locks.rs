@@ -13,13 +13,12 @@ use crate::config::RedisConfig;
 use crate::instruments::Instruments;
 use crate::keyspace::Layout;
 use crate::late::LateConn;
-use crate::lock_kinds::{Kind, RedisLocks};
 use crate::lock_subscriber::LockSubscriber;
 use crate::lock_watcher::LockWatcher;
 use crate::quorum::quorum;
 use crate::{error, validate};
 
-/// The lock managers of a backend, and their connections, all made by the first lock: who takes none pays for none.
+/// The lock manager of a backend, and its connections, all made by the first lock: who takes none pays for none.
 pub(crate) struct Locks {
     config: RedisConfig,
     instruments: Instruments,
@@ -33,17 +32,17 @@ enum State {
 }
 
 impl State {
-    fn locks(&self) -> Option<StateResult<RedisLocks>> {
+    fn manager(&self) -> Option<StateResult<LockManager>> {
         match self {
             Self::Unused => None,
-            Self::Open(open) => Some(Ok(open.locks.clone())),
+            Self::Open(open) => Some(Ok(open.manager.clone())),
             Self::Closed => Some(Err(StateError::new(ErrorKind::Closed, "lock: the backend was closed"))),
         }
     }
 }
 
 struct Open {
-    locks: RedisLocks,
+    manager: LockManager,
     conns: Conns,
 }
 
@@ -79,18 +78,19 @@ impl RedisBackend {
         }
     }
 
-    /// All of redlock: renewal, read and write locks, semaphores, several resources at once, elections.
+    /// All of redlock: renewal, read and write locks, semaphores, several resources at once, elections. The manager is
+    /// the backend's, on its servers or its quorum, and ends with it; metrics tell the kinds of locks apart.
     ///
     /// # Errors
     /// `Unavailable` when the servers that grant locks cannot be reached; `InvalidConfig` when they cannot grant any.
-    pub async fn locks(&self) -> StateResult<RedisLocks> {
+    pub async fn locks(&self) -> StateResult<LockManager> {
         self.inner.locks.get().await
     }
 
     async fn take_lock(&self, resource: &str, ttl: Duration, wait: Duration) -> StateResult<Guard> {
         let options = LockOptions::ttl(ttl).with_wait(Some(wait)).with_renewal(Renewal::Off);
-        let locks = self.inner.locks.get().await?;
-        locks.acquire(resource, options).await.map_err(error::from_lock)
+        let manager = self.inner.locks.get().await?;
+        manager.acquire(resource, options).await.map_err(error::from_lock)
     }
 }
 
@@ -100,25 +100,25 @@ impl Locks {
         Self { config: config.clone(), instruments: instruments.clone(), state }
     }
 
-    async fn get(&self) -> StateResult<RedisLocks> {
-        if let Some(known) = self.state.read().await.locks() {
+    async fn get(&self) -> StateResult<LockManager> {
+        if let Some(known) = self.state.read().await.manager() {
             return known;
         }
         let mut state = self.state.write().await;
-        if let Some(known) = state.locks() {
+        if let Some(known) = state.manager() {
             return known;
         }
         let open = self.open().await?;
-        let locks = open.locks.clone();
+        let manager = open.manager.clone();
         *state = State::Open(open);
-        Ok(locks)
+        Ok(manager)
     }
 
     /// Releases what dropped guards left to release, and closes the connections.
     pub(crate) async fn close(&self) {
         let state = std::mem::replace(&mut *self.state.write().await, State::Closed);
         let State::Open(open) = state else { return };
-        open.locks.shutdown().await;
+        open.manager.shutdown().await;
         match &open.conns {
             Conns::Single(conn) => conn.close().await,
             Conns::Quorum(conns) => drop(join_all(conns.iter().map(LateConn::close)).await),
@@ -141,25 +141,22 @@ impl Locks {
         if self.config.redlock_nodes.is_empty() {
             let conn = connect(authority(&self.config)?).await?;
             let subscriber = LockSubscriber::find_out(&conn, &settings(&self.config).prefix).await;
-            let single = |kind| {
-                let builder = self.builder(kind).subscriber(subscriber.clone());
-                builder.single(RedisNode::new("backend", conn.clone()))
-            };
-            let locks = RedisLocks::open(single).await.map_err(error::from_lock)?;
-            return Ok(Open { locks, conns: Conns::Single(conn) });
+            let builder = self.builder().subscriber(subscriber);
+            let manager = builder.single(RedisNode::new("backend", conn.clone())).await;
+            let manager = manager.map_err(error::from_lock)?;
+            return Ok(Open { manager, conns: Conns::Single(conn) });
         }
         let conns: Vec<_> = quorum(&self.config)?.into_iter().map(LateConn::start).collect();
         let node = |(index, conn): (usize, &LateConn)| {
             RedisNode::new(format!("redlock_nodes[{index}]"), conn.clone())
         };
-        let majority =
-            |kind| self.builder(kind).quorum(conns.iter().enumerate().map(node).collect::<Vec<_>>());
-        let locks = RedisLocks::open(majority).await.map_err(error::from_lock)?;
-        Ok(Open { locks, conns: Conns::Quorum(conns) })
+        let manager = self.builder().quorum(conns.iter().enumerate().map(node)).await;
+        let manager = manager.map_err(error::from_lock)?;
+        Ok(Open { manager, conns: Conns::Quorum(conns) })
     }
 
-    fn builder(&self, kind: Kind) -> ManagerBuilder {
-        let watcher = LockWatcher::new(&self.config, &self.instruments, kind);
+    fn builder(&self) -> ManagerBuilder {
+        let watcher = LockWatcher::new(&self.config, &self.instruments);
         LockManager::builder(settings(&self.config)).observer(watcher)
     }
 }

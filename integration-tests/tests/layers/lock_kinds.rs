@@ -1,10 +1,10 @@
 //! What metrics tell of locks: each kind under its own label.
 
-use integration_tests::{Server, independent_masters};
+use integration_tests::{Server, eventually, independent_masters};
 use state_redis::RedisBackend;
 use state_redis::redlock::{Guard, LockConfig, LockOptions, Outcome, Renewal};
 
-use crate::support::{backend, ms, on, scraping, value};
+use crate::support::{backend, calls, ms, on, scraping, value};
 
 const TTL: std::time::Duration = ms(20_000);
 
@@ -76,6 +76,53 @@ async fn each_kind_of_lock_of_a_quorum_has_figures_of_its_own() {
     backend.close().await;
 }
 
+/// Waits until so many are in the queue of what has this key.
+async fn in_line(server: &Server, key: &str, count: usize) {
+    let queue = format!("state:l|{key}:q");
+    eventually("they wait", ms(30_000), async || {
+        let waiting: usize = server.command(redis::cmd("ZCARD").arg(&queue)).await;
+        if waiting == count { Ok(()) } else { Err(format!("{waiting} in {queue}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_kinds_of_locks_share_one_question_and_one_subscription() {
+    let server = Server::start().await;
+    let backend = backend(on(&server)).await;
+    let before = calls(&server, "info").await;
+    let locks = backend.locks().await.unwrap();
+    // The second is the question for the figure before.
+    assert_eq!(calls(&server, "info").await - before, 2, "one manager asks once who the server is");
+
+    let patient = LockOptions::ttl(TTL).with_wait(None).with_renewal(Renewal::Off);
+    let (seats, office) = (locks.semaphore("seats", 1).unwrap(), locks.election("office", TTL).unwrap());
+    let held = [locks.write("table", patient).await.unwrap(), seats.acquire(patient).await.unwrap()];
+    let leadership = office.campaign().await.unwrap();
+    let others = tokio::spawn(async move {
+        let table = async { give_back(locks.acquire("table", patient).await.unwrap()).await };
+        let seat = async { give_back(seats.acquire(patient).await.unwrap()).await };
+        let term = async { office.campaign().await.unwrap().resign().await };
+        let read = async { give_back(locks.read("table", patient).await.unwrap()).await };
+        let write = async { give_back(locks.write("table", patient).await.unwrap()).await };
+        tokio::join!(table, seat, term, read, write)
+    });
+    for (key, count) in [("l:-{table}", 3), ("s:-{seats}", 1), ("e:-{office}", 1)] {
+        in_line(&server, key, count).await;
+    }
+    eventually("they listen", ms(30_000), async || {
+        let channels: Vec<String> = server.command(redis::cmd("PUBSUB").arg("CHANNELS")).await;
+        if channels.len() == 1 { Ok(()) } else { Err(format!("{channels:?}")) }
+    })
+    .await;
+    for guard in held {
+        give_back(guard).await;
+    }
+    leadership.resign().await;
+    others.await.expect("each of them has had its turn");
+    backend.close().await;
+}
+
 #[tokio::test]
 async fn renewals_and_losses_are_those_of_their_kind() {
     let server = Server::start().await;
@@ -86,7 +133,7 @@ async fn renewals_and_losses_are_those_of_their_kind() {
     let guard = locks.semaphore("seats", 1).unwrap().acquire(renewed).await.unwrap();
     let count =
         |name: &str, kind: &str| value(&prometheus.render(), name, &[&format!(r#"kind="{kind}""#), "single"]);
-    integration_tests::eventually("the permit is renewed", ms(30_000), async || {
+    eventually("the permit is renewed", ms(30_000), async || {
         if count("redis_lock_renewals_total", "semaphore") >= 1.0 {
             Ok(())
         } else {
@@ -97,7 +144,7 @@ async fn renewals_and_losses_are_those_of_their_kind() {
     // Nobody releases it, and its keys are gone: the next renewal finds that out.
     let _: () = server.command(&redis::cmd("FLUSHALL")).await;
     guard.lost().await;
-    integration_tests::eventually("the loss is counted", ms(30_000), async || {
+    eventually("the loss is counted", ms(30_000), async || {
         if count("redis_locks_lost_total", "semaphore") >= 1.0 { Ok(()) } else { Err("not yet".to_owned()) }
     })
     .await;

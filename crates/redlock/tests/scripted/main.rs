@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test program")]
 
 mod desk;
+mod kinds;
 mod line;
 mod shelf;
 
@@ -16,8 +17,8 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use redlock::{
-    ErrorKind, Extension, Fault, LockConfig, LockManager, LockOptions, Observer, Operation, Outcome, Renewal,
-    Verdict,
+    ErrorKind, Extension, Fault, LockConfig, LockKind, LockManager, LockOptions, Observer, Operation,
+    Outcome, Renewal, Verdict,
 };
 use tokio::time::Instant;
 
@@ -227,20 +228,20 @@ struct Counts {
 struct Counting(Arc<Counts>);
 
 impl Observer for Counting {
-    fn acquired(&self, _: Duration, attempts: u32) {
+    fn acquired(&self, _: LockKind, _: Duration, attempts: u32) {
         self.0.acquired.fetch_add(attempts, Ordering::Relaxed);
     }
-    fn failed(&self, _: ErrorKind, _: Duration, _: u32) {
+    fn failed(&self, _: LockKind, _: ErrorKind, _: Duration, _: u32) {
         self.0.failed.fetch_add(1, Ordering::Relaxed);
     }
-    fn released(&self, _: Duration, _: Outcome) {
+    fn released(&self, _: LockKind, _: Duration, _: Outcome) {
         self.0.released.fetch_add(1, Ordering::Relaxed);
     }
-    fn lost(&self, hold: Duration) {
+    fn lost(&self, _: LockKind, hold: Duration) {
         assert!(hold >= 9 * SECOND);
         self.0.lost.fetch_add(1, Ordering::Relaxed);
     }
-    fn renewed(&self, confirmed: bool) {
+    fn renewed(&self, _: LockKind, confirmed: bool) {
         self.0.renewed.fetch_add(u32::from(confirmed), Ordering::Relaxed);
     }
     fn node_answered(&self, node: &str, _: Operation, _: Duration, fault: Option<&Verdict>) {

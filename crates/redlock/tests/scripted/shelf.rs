@@ -19,6 +19,8 @@ pub(crate) struct State {
     pub(crate) counter: u64,
     /// It accepts requests and answers nothing.
     pub(crate) hangs: bool,
+    /// It answers each acquire with this.
+    pub(crate) refusal: Option<Fault>,
     /// It carries out the next release, and answers this.
     pub(crate) fault: Option<Fault>,
     /// What its counter has become when the next write-back arrives: given to somebody else meanwhile.
@@ -60,6 +62,21 @@ impl State {
         self.holder.as_ref().map(|(id, _)| id.clone())
     }
 
+    fn vote(&mut self, claim: &Claim) -> Vote {
+        match self.standing(claim) {
+            _ if self.buried.iter().any(|id| id == claim.id()) => Vote::Dead,
+            Standing::Stolen => {
+                let holder = self.current().expect("held by another");
+                Vote::Held { holder, remaining: Duration::ZERO }
+            }
+            _ => {
+                self.holder = Some((claim.id().to_owned(), Instant::now() + claim.ttl()));
+                self.counter += 1;
+                Vote::Granted { token: self.counter }
+            }
+        }
+    }
+
     fn standing(&mut self, claim: &Claim) -> Standing {
         match self.current() {
             Some(id) if id == claim.id() => Standing::Held,
@@ -80,19 +97,7 @@ impl LockNode for Shelf {
     }
 
     async fn acquire(&self, claim: &Claim) -> Result<Vote, Fault> {
-        self.answer(|state| match state.standing(claim) {
-            _ if state.buried.iter().any(|id| id == claim.id()) => Vote::Dead,
-            Standing::Stolen => {
-                let holder = state.current().expect("held by another");
-                Vote::Held { holder, remaining: Duration::ZERO }
-            }
-            _ => {
-                state.holder = Some((claim.id().to_owned(), Instant::now() + claim.ttl()));
-                state.counter += 1;
-                Vote::Granted { token: state.counter }
-            }
-        })
-        .await
+        self.answer(|state| state.refusal.clone().map_or_else(|| Ok(state.vote(claim)), Err)).await?
     }
 
     async fn enqueue(&self, _: &Claim, _: &Place) -> Result<Vote, Fault> {
