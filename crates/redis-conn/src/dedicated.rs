@@ -14,10 +14,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::events::Event;
 use crate::guard::{alters_connection, refuse_subscribing};
 use crate::handshake::auth;
+use crate::mux::Lost;
 use crate::pool::Pool;
 use crate::reauth::Rotations;
 use crate::reply;
-use crate::request::{Piped, Request, exchange};
+use crate::request::{Piped, Request, submit};
 use crate::setup::Setup;
 
 /// A wait without end, as the server means it by a timeout of 0.
@@ -98,10 +99,11 @@ impl Session {
     }
 
     async fn exchange<R: Request>(&mut self, request: R, deadline: Instant) -> Result<R::Reply> {
+        let answer = submit(&self.dialed.mux, &request, deadline)?;
         self.is_owed = true;
-        let exchange = exchange(&self.dialed.mux, &request, deadline).await;
-        self.is_owed = !exchange.is_settled;
-        exchange.result
+        let answer = answer.await;
+        self.is_owed = answer.as_ref().is_err_and(Lost::is_owed);
+        request.reply(answer?)
     }
 }
 

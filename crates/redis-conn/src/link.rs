@@ -16,10 +16,11 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::State;
 use crate::handshake::ServerInfo;
-use crate::mux::{Answer, Mux, Terms};
+use crate::mux::{Answer, Lost, Mux, Terms};
 use crate::observe::Permit;
-use crate::request::{Request, as_error, exchange};
+use crate::request::{Request, submit};
 use crate::setup::Setup;
+use crate::slot::Pending;
 use crate::stream::Traffic;
 use crate::typed::{Alone, Typed};
 
@@ -156,20 +157,28 @@ impl Link {
         self.exchange(&request, deadline, share).await
     }
 
-    /// Sends an operation, with others where so many are in flight that groups pay. Error replies come back as data.
-    pub(crate) async fn perform<T: Typed>(&self, operation: &T, deadline: Instant) -> Result<Value> {
-        let bytes = operation.bytes();
+    /// Sends an operation of so many bytes, with others where so many are in flight that groups pay. Error replies come
+    /// back as data.
+    pub(crate) async fn perform<T: Typed>(
+        &self,
+        operation: &T,
+        bytes: usize,
+        deadline: Instant,
+    ) -> Result<Value> {
         let goes_together = self.goes_together(bytes) && !operation.is_empty();
-        let mut share = self.charge(bytes, deadline).await?;
+        let mut share = match self.try_charge(bytes) {
+            Some(share) => share,
+            None => self.charge(bytes, deadline).await?,
+        };
+        let request = Alone(operation);
         if goes_together {
-            let live = share.live.insert(self.live_for_caller()?);
-            let answer = live.mux.join(operation, self.setup.config.batching.max_members, deadline).await;
-            match answer {
-                Err(lost) if lost.is_apart() => share.live = None,
-                answer => return share.settle(answer),
+            let answer = self.on_current(|live| share.join(live, operation, deadline))?;
+            match answer.await {
+                Err(lost) if lost.is_apart() => share.epoch = None,
+                answer => return share.settle(&request, answer),
             }
         }
-        self.exchange(&Alone(operation), deadline, share).await
+        self.exchange(&request, deadline, share).await
     }
 
     fn goes_together(&self, bytes: usize) -> bool {
@@ -180,15 +189,19 @@ impl Link {
 
     /// Sends a request whose members have been charged already.
     pub(crate) async fn send_charged<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
-        let share = Share { link: self, live: None, charge: self.budget.count_always() };
+        let share = self.share(self.budget.count_always());
         self.exchange(&request, deadline, share).await
     }
 
     /// Sends a request of this crate's own: past the limits, and past the gate.
     pub(crate) async fn send_own<R: Request>(&self, request: R, deadline: Instant) -> Result<R::Reply> {
-        let share = Share { link: self, live: None, charge: self.budget.count_always() };
-        let live = self.live()?;
-        self.exchange_on(live, &request, deadline, share).await
+        let mut share = self.share(self.budget.count_always());
+        let sent = match &*self.current.load() {
+            Some(live) => share.send(live, &request, deadline),
+            None => Err(self.down()),
+        };
+        let answer = sent?.await;
+        share.settle(&request, answer)
     }
 
     /// Takes a share of the in-flight budget, waiting in line for it if need be.
@@ -196,12 +209,11 @@ impl Link {
     /// # Errors
     /// `Overloaded`, or `Timeout` at `deadline`; nothing was sent.
     pub(crate) async fn charge(&self, bytes: usize, deadline: Instant) -> Result<Share<'_>> {
-        let charge = match self.budget.try_take(bytes) {
-            Some(charge) => charge,
+        match self.try_charge(bytes) {
+            Some(share) => Ok(share),
             // Boxed, as it is rare: the future of each operation would be the larger for it.
-            None => Box::pin(self.wait_in_line(bytes, deadline)).await?,
-        };
-        Ok(Share { link: self, live: None, charge })
+            None => Ok(self.share(Box::pin(self.wait_in_line(bytes, deadline)).await?)),
+        }
     }
 
     /// The established connection.
@@ -212,21 +224,17 @@ impl Link {
         self.current.load_full().ok_or_else(|| self.down())
     }
 
-    /// The established connection, for an operation of the caller's. While there is none the gate is asked all the
-    /// same, for the server that was dialled last: it hears of the failure, and may refuse from some number on.
+    /// Does something on the established connection for an operation of the caller's. While there is none the gate is
+    /// asked all the same, for the server that was dialled last: it hears of the failure, and may refuse from some
+    /// number on.
     ///
     /// # Errors
     /// As [`live`](Self::live); `Rejected` when the gate refuses.
-    pub(crate) fn live_for_caller(&self) -> Result<Arc<Live>> {
-        match self.current.load_full() {
-            Some(live) => Ok(live),
+    pub(crate) fn on_current<T>(&self, act: impl FnOnce(&Live) -> T) -> Result<T> {
+        match &*self.current.load() {
+            Some(live) => Ok(act(live)),
             None => Err(self.down_for_caller()),
         }
-    }
-
-    /// Fails as [`live_for_caller`](Self::live_for_caller) does.
-    pub(crate) fn check_up(&self) -> Result<()> {
-        if self.current.load().is_some() { Ok(()) } else { Err(self.down_for_caller()) }
     }
 
     /// Notes which server is being dialled.
@@ -236,7 +244,7 @@ impl Link {
 
     async fn wait_in_line(&self, bytes: usize, deadline: Instant) -> Result<Charge> {
         // While down there is nothing to wait for.
-        self.check_up()?;
+        self.on_current(|_| ())?;
         let began = Instant::now();
         let charge = self.budget.wait(bytes, deadline).await;
         self.setup.observe(|observer| observer.queued(began.elapsed()));
@@ -247,33 +255,31 @@ impl Link {
         &self,
         request: &R,
         deadline: Instant,
-        share: Share<'_>,
+        mut share: Share<'_>,
     ) -> Result<R::Reply> {
-        let live = self.live_for_caller()?;
-        let permit = self.admit(&live.endpoint)?;
-        let result = self.exchange_on(live, request, deadline, share).await;
+        let (permit, sent) = self.on_current(|live| {
+            let permit = self.admit(&live.endpoint);
+            permit.map(|permit| (permit, share.send(live, request, deadline)))
+        })??;
+        let result = match sent {
+            Ok(answer) => {
+                let answer = answer.await;
+                share.settle(request, answer)
+            }
+            Err(error) => Err(error),
+        };
         if let Some(permit) = permit {
             permit.finish(&judged::<R>(&result));
         }
         result
     }
 
-    async fn exchange_on<R: Request>(
-        &self,
-        live: Arc<Live>,
-        request: &R,
-        deadline: Instant,
-        mut share: Share<'_>,
-    ) -> Result<R::Reply> {
-        let live = share.live.insert(live);
-        let exchange = exchange(&live.mux, request, deadline).await;
-        if let Ok(reply) = &exchange.result {
-            self.inspect(live.epoch, R::errors(reply));
-        }
-        if exchange.is_settled {
-            share.live = None;
-        }
-        exchange.result
+    fn try_charge(&self, bytes: usize) -> Option<Share<'_>> {
+        self.budget.try_take(bytes).map(|charge| self.share(charge))
+    }
+
+    fn share(&self, charge: Charge) -> Share<'_> {
+        Share { link: self, epoch: None, charge }
     }
 
     fn admit(&self, endpoint: &Endpoint) -> Result<Option<Permit>> {
@@ -335,36 +341,43 @@ fn judged<R: Request>(result: &Result<R::Reply>) -> Result<()> {
 /// of the connection instead, where it stays taken until the server has answered all the same.
 pub(crate) struct Share<'a> {
     link: &'a Link,
-    /// Where the request was sent, as long as it is unanswered.
-    live: Option<Arc<Live>>,
+    /// On which connection the request was sent, as long as it is unanswered. Not the connection itself, which all
+    /// operations would have to count themselves in and out of.
+    epoch: Option<u64>,
     charge: Charge,
 }
 
 impl Share<'_> {
-    /// Makes a result of the answer in a group.
-    fn settle(mut self, answer: Answer) -> Result<Value> {
-        match answer {
-            Ok(reply) => {
-                if let (Some(live), Some(error)) = (self.live.take(), as_error(&reply)) {
-                    self.link.inspect(live.epoch, std::iter::once(error));
-                }
-                Ok(reply)
-            }
-            Err(lost) => {
-                if !lost.is_owed() {
-                    self.live = None;
-                }
-                Err(lost.into())
-            }
+    fn join<T: Typed>(&mut self, live: &Live, operation: &T, deadline: Instant) -> Pending<Answer> {
+        self.epoch = Some(live.epoch);
+        live.mux.join(operation, self.link.setup.config.batching.max_members, deadline)
+    }
+
+    fn send<R: Request>(&mut self, live: &Live, request: &R, deadline: Instant) -> Result<Pending<Answer>> {
+        let answer = submit(&live.mux, request, deadline)?;
+        self.epoch = Some(live.epoch);
+        Ok(answer)
+    }
+
+    /// Makes a result of the answer.
+    fn settle<R: Request>(mut self, request: &R, answer: Answer) -> Result<R::Reply> {
+        let epoch = self.epoch.take_if(|_| !answer.as_ref().is_err_and(Lost::is_owed));
+        let reply = request.reply(answer?)?;
+        if let Some(epoch) = epoch {
+            self.link.inspect(epoch, R::errors(&reply));
         }
+        Ok(reply)
     }
 }
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        match self.live.take() {
-            Some(live) => live.debts.add(self.charge, &self.link.budget),
-            None => self.link.budget.give_back(self.charge),
+        let Link { budget, current, .. } = self.link;
+        let Some(epoch) = self.epoch else { return budget.give_back(self.charge) };
+        match &*current.load() {
+            Some(live) if live.epoch == epoch => live.debts.add(self.charge, budget),
+            // Over, and with it everything owed.
+            _ => budget.give_back(self.charge),
         }
     }
 }

@@ -113,15 +113,14 @@ impl Mux {
         self.0.terms.get()
     }
 
-    /// Sends a request and waits for its answer, at most until `deadline`. Given up by its caller, it is sent and
-    /// answered all the same.
-    pub(crate) async fn send<R: Request>(&self, request: &R, deadline: Option<Instant>) -> Answer {
-        self.put(deadline, |requests, answer| requests.push(request, deadline, answer)).await
+    /// Sends a request. The answer comes by `deadline`; given up by its caller, it is sent and answered all the same.
+    pub(crate) fn send<R: Request>(&self, request: &R, deadline: Option<Instant>) -> Pending<Answer> {
+        self.put(deadline, |requests, caller| requests.push(request, deadline, caller))
     }
 
     /// Sends an operation together with others. Given up by its caller before that, it is not sent.
-    pub(crate) async fn join<T: Typed>(&self, operation: &T, limit: usize, deadline: Instant) -> Answer {
-        self.put(Some(deadline), |requests, answer| requests.join(operation, limit, deadline, answer)).await
+    pub(crate) fn join<T: Typed>(&self, operation: &T, limit: usize, deadline: Instant) -> Pending<Answer> {
+        self.put(Some(deadline), |requests, caller| requests.join(operation, limit, deadline, caller))
     }
 
     /// As [`send`](Self::send), for a request that is none of a caller's. Our callers bound the time.
@@ -134,23 +133,21 @@ impl Mux {
     }
 
     /// The answer to come, or what is known already of a connection that is over.
-    async fn put(&self, deadline: Option<Instant>, put: impl FnOnce(&mut Requests, Caller)) -> Answer {
-        let answered = {
-            let (caller, answered) = Caller::new();
-            let mut outbox = self.0.outbox.lock();
-            if let Some(over) = &mut outbox.over {
-                let lost = Lost::new(false, over.cause.clone());
-                return over.farewell.take().ok_or(lost);
-            }
-            put(&mut outbox.requests, caller);
-            let pump = outbox.note(deadline);
-            drop(outbox);
-            if let Some(pump) = pump {
-                pump.wake();
-            }
-            answered
-        };
-        answered.await
+    fn put(&self, deadline: Option<Instant>, put: impl FnOnce(&mut Requests, Caller)) -> Pending<Answer> {
+        let (caller, answer) = Caller::new();
+        let mut outbox = self.0.outbox.lock();
+        if let Some(over) = &mut outbox.over {
+            let lost = Lost::new(false, over.cause.clone());
+            caller.tell(over.farewell.take().ok_or(lost));
+            return answer;
+        }
+        put(&mut outbox.requests, caller);
+        let pump = outbox.note(deadline);
+        drop(outbox);
+        if let Some(pump) = pump {
+            pump.wake();
+        }
+        answer
     }
 
     /// Whom to wake when there is something for the pump to do.

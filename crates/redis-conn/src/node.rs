@@ -96,7 +96,7 @@ impl Node {
 
     /// Sends, and says in which epoch of the connection; `u64::MAX`, which is none, when that is not certain.
     pub(crate) async fn send_in_epoch(&self, command: &Cmd, deadline: Instant) -> Result<(Value, u64)> {
-        let epoch = self.link().live_for_caller()?.epoch;
+        let epoch = self.link().on_current(|live| live.epoch)?;
         let reply = self.send(command, deadline).await?;
         let after = self.link().live()?.epoch;
         Ok((reply, if after == epoch { epoch } else { u64::MAX }))
@@ -129,8 +129,13 @@ impl Node {
     }
 
     /// Sends an operation, with others where enough is under way. Error replies come back as data.
-    pub(crate) async fn perform<T: Typed>(&self, operation: &T, deadline: Instant) -> Result<Value> {
-        self.lane(operation.bytes()).perform(operation, deadline).await
+    pub(crate) fn perform<T: Typed>(
+        &self,
+        operation: &T,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Value>> + Send {
+        let bytes = operation.bytes();
+        self.lane(bytes).perform(operation, bytes, deadline)
     }
 
     /// Sends a write under the configured write concern. Error replies come back as data.

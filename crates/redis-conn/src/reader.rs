@@ -10,7 +10,7 @@ use crate::handshake::Purpose;
 use crate::link::Link;
 use crate::setup::Setup;
 use crate::supervisor::Supervised;
-use crate::typed::Get;
+use crate::typed::{Get, Typed as _};
 
 /// Which node answers typed reads. Replicas lag behind, so they may answer with older values, even older than
 /// what the same caller wrote before.
@@ -58,7 +58,8 @@ impl Reader {
 
     /// What the replica answered; `None` when the master has to be asked.
     pub(crate) async fn get(&self, key: &[u8], deadline: Instant) -> Option<Result<Value>> {
-        let answer = self.lane.link.perform(&Get(key), deadline).await;
+        let get = Get(key);
+        let answer = self.lane.link.perform(&get, get.bytes(), deadline).await;
         match answer {
             Err(error) if self.falls_back && is_of_the_node(&error) => None,
             // Error replies come as data; a replica that cannot answer now is none of the caller's business.

@@ -1,12 +1,13 @@
-//! What can be sent, and the exchange of one request for its answer.
+//! What can be sent.
 
 use redis::{Cmd, Pipeline, ServerError, Value};
 use tokio::time::Instant;
 
 use crate::classify::server_error;
 use crate::error::{Class, Error, ErrorKind, Result};
-use crate::mux::{Expected, Mux};
+use crate::mux::{Answer, Expected, Mux};
 use crate::reply;
+use crate::slot::Pending;
 
 /// Something to send, and how to look for server errors in its answer.
 pub(crate) trait Request: Send {
@@ -33,27 +34,18 @@ pub(crate) trait Request: Send {
     fn errors(reply: &Self::Reply) -> impl Iterator<Item = &ServerError>;
 }
 
-/// How an exchange ended.
-pub(crate) struct Exchange<T> {
-    pub(crate) result: Result<T>,
-    /// Whether the connection owes nothing more: it has answered, or is over.
-    pub(crate) is_settled: bool,
-}
-
-/// Sends a request and waits for its answer, at most until `deadline`.
-pub(crate) async fn exchange<R: Request>(mux: &Mux, request: &R, deadline: Instant) -> Exchange<R::Reply> {
+/// Sends a request that is to be answered by `deadline`.
+///
+/// # Errors
+/// Nothing was sent: it is late already, or there is nothing in it.
+pub(crate) fn submit<R: Request>(mux: &Mux, request: &R, deadline: Instant) -> Result<Pending<Answer>> {
     if Instant::now() >= deadline {
-        let error = Error::not_sent(ErrorKind::Timeout, "before sending; nothing was sent");
-        return Exchange { result: Err(error), is_settled: true };
+        return Err(Error::not_sent(ErrorKind::Timeout, "before sending; nothing was sent"));
     }
     if request.is_empty() {
-        let error = Error::new(ErrorKind::Unsupported, Class::NotSent, "an empty command");
-        return Exchange { result: Err(error), is_settled: true };
+        return Err(Error::new(ErrorKind::Unsupported, Class::NotSent, "an empty command"));
     }
-    match mux.send(request, Some(deadline)).await {
-        Ok(answer) => Exchange { result: request.reply(answer), is_settled: true },
-        Err(lost) => Exchange { is_settled: !lost.is_owed(), result: Err(lost.into()) },
-    }
+    Ok(mux.send(request, Some(deadline)))
 }
 
 impl Request for &Cmd {

@@ -57,31 +57,49 @@ enum Element {
 impl Decoder {
     /// Takes bytes from `input` up to the end of a reply; `None` when it ends before one does.
     pub(crate) fn decode(&mut self, input: &mut &[u8]) -> Result<Option<Value>> {
-        while let Some(element) = self.element(input)? {
-            match element {
-                Element::Value(value) => {
-                    if let Some(reply) = self.close(value)? {
-                        return Ok(Some(reply));
+        loop {
+            let value = match self.whole_string(input) {
+                Some(text) => Value::BulkString(text.to_vec()),
+                None => match self.element(input)? {
+                    None => return Ok(None),
+                    Some(Element::Value(value)) => value,
+                    Some(Element::Open(_)) if self.open.len() == MAX_DEPTH => return Err(Malformed),
+                    Some(Element::Open(aggregate)) => {
+                        self.open.push(aggregate);
+                        continue;
                     }
-                }
-                Element::Open(_) if self.open.len() == MAX_DEPTH => return Err(Malformed),
-                Element::Open(aggregate) => self.open.push(aggregate),
+                },
+            };
+            if let Some(reply) = self.close(value)? {
+                return Ok(Some(reply));
             }
         }
-        Ok(None)
+    }
+
+    /// A string that has arrived whole, which is what nearly everything is. What is wrong is left to be found out.
+    fn whole_string<'a>(&self, input: &mut &'a [u8]) -> Option<&'a [u8]> {
+        let (b'$', rest) = input.split_first().filter(|_| matches!(self.partial, Partial::Nothing))? else {
+            return None;
+        };
+        let (digits, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b'\r')?)?;
+        let length = usize::try_from(integer(digits).ok()?).ok()?;
+        let rest = rest.strip_prefix(b"\r\n")?;
+        let (text, rest) = rest.split_at_checked(length)?;
+        *input = rest.strip_prefix(b"\r\n")?;
+        Some(text)
     }
 
     /// Puts a value into the innermost aggregate, and that into the next if it is complete by now; returns what
     /// belongs to none.
     fn close(&mut self, mut value: Value) -> Result<Option<Value>> {
-        while let Some(mut aggregate) = self.open.pop() {
-            aggregate.items.push(value);
-            aggregate.missing -= 1;
-            if aggregate.missing > 0 {
-                self.open.push(aggregate);
+        while let Some(innermost) = self.open.last_mut() {
+            innermost.items.push(value);
+            innermost.missing -= 1;
+            if innermost.missing > 0 {
                 return Ok(None);
             }
-            value = aggregate.complete()?;
+            let complete = self.open.pop().ok_or(Malformed)?;
+            value = complete.complete()?;
         }
         Ok(Some(value))
     }
@@ -165,11 +183,6 @@ impl Decoder {
             self.partial = Partial::Text { kind, bytes, missing };
             return Ok(None);
         }
-        if bytes.is_empty() && kind == b'$' {
-            // All of it at once, as is usual: one allocation of its size.
-            let text = text.strip_suffix(b"\r\n").ok_or(Malformed)?;
-            return Ok(Some(Value::BulkString(text.to_vec())));
-        }
         bytes.extend_from_slice(text);
         if !bytes.ends_with(b"\r\n") {
             return Err(Malformed);
@@ -236,7 +249,18 @@ fn length(text: &[u8]) -> Result<Option<usize>> {
 }
 
 fn integer(text: &[u8]) -> Result<i64> {
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Malformed)
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    // Below zero there is room for one more.
+    let add = |sum: i64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_sub(digit)
+    };
+    let negated = digits.iter().try_fold(0, add).filter(|_| !digits.is_empty()).ok_or(Malformed)?;
+    if is_negative { Ok(negated) } else { negated.checked_neg().ok_or(Malformed) }
 }
 
 fn read_text_by_redis(kind: u8, text: &[u8]) -> Result<Value> {

@@ -85,11 +85,14 @@ impl Set<'_> {
 /// Begins a command that `count` operations share.
 pub(crate) fn write_header(kind: BatchKind, count: usize, out: &mut Vec<u8>) {
     let (one, many, parts) = match kind {
-        BatchKind::Get => ("GET", "MGET", 1),
-        BatchKind::Set => ("SET", "MSET", 2),
+        BatchKind::Get => (b"*2\r\n$3\r\nGET\r\n", "$4\r\nMGET\r\n", 1),
+        BatchKind::Set => (b"*3\r\n$3\r\nSET\r\n", "$4\r\nMSET\r\n", 2),
     };
+    if count == 1 {
+        return out.extend_from_slice(one);
+    }
     write_number(b'*', 1 + count * parts, out);
-    write_text(if count == 1 { one } else { many }.as_bytes(), out);
+    out.extend_from_slice(many.as_bytes());
 }
 
 impl Typed for Get<'_> {

@@ -82,7 +82,7 @@ impl Committer {
     /// Sends a write with others, and answers when enough replicas have it.
     pub(crate) async fn write(&self, write: Write, bytes: usize, deadline: Instant) -> Result<Value> {
         let link = &self.lane.link;
-        link.check_up()?;
+        link.on_current(|_| ())?;
         let _share = link.charge(bytes, deadline).await?;
         self.queue.push(write, deadline).await
     }

@@ -211,7 +211,7 @@ async fn deadlines_are_kept_whether_or_not_the_request_was_written() {
     let second = after(1, late(&pings[1], 1));
     let third = after(2, late(&pings[2], 2));
     let last = &pings[3];
-    let fourth = after(2, mux.send(&last, at(10)));
+    let fourth = after(2, async { mux.send(&last, at(10)).await });
     let (first, second, third, fourth, ()) = tokio::join!(late(&pings[0], 2), second, third, fourth, serve);
     assert_eq!(first, (true, Class::Ambiguous));
     assert_eq!(second, (true, Class::Ambiguous));
