@@ -22,7 +22,7 @@ use crate::request::{Request, submit};
 use crate::setup::Setup;
 use crate::slot::Pending;
 use crate::stream::Traffic;
-use crate::typed::{Alone, Typed};
+use crate::typed::Typed;
 
 /// An established connection and what is still owed to it.
 pub(crate) struct Live {
@@ -170,15 +170,14 @@ impl Link {
             Some(share) => share,
             None => self.charge(bytes, deadline).await?,
         };
-        let request = Alone(operation);
         if goes_together {
             let answer = self.on_current(|live| share.join(live, operation, deadline))?;
             match answer.await {
                 Err(lost) if lost.is_apart() => share.epoch = None,
-                answer => return share.settle(&request, answer),
+                answer => return share.settle(&operation, answer),
             }
         }
-        self.exchange(&request, deadline, share).await
+        self.exchange(&operation, deadline, share).await
     }
 
     fn goes_together(&self, bytes: usize) -> bool {

@@ -48,34 +48,6 @@ pub(crate) fn submit<R: Request>(mux: &Mux, request: &R, deadline: Instant) -> R
     Ok(mux.send(request, Some(deadline)))
 }
 
-impl Request for &Cmd {
-    type Reply = Value;
-
-    fn bytes(&self) -> usize {
-        self.args_iter().map(argument_bytes).sum()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.args_iter().len() == 0
-    }
-
-    fn write_to(&self, out: &mut Vec<u8>) {
-        self.write_packed_command(out);
-    }
-
-    fn expects(&self) -> Expected {
-        Expected::ONE
-    }
-
-    fn reply(&self, answer: Value) -> Result<Value> {
-        Ok(answer)
-    }
-
-    fn errors(reply: &Value) -> impl Iterator<Item = &ServerError> {
-        as_error(reply).into_iter()
-    }
-}
-
 /// A pipeline with the count of replies to skip and to keep.
 pub(crate) struct Piped<'a> {
     pub(crate) pipeline: &'a Pipeline,
@@ -137,7 +109,7 @@ impl Request for Piped<'_> {
     }
 }
 
-fn argument_bytes(argument: redis::Arg<&[u8]>) -> usize {
+pub(crate) fn argument_bytes(argument: redis::Arg<&[u8]>) -> usize {
     match argument {
         redis::Arg::Simple(bytes) => bytes.len(),
         _ => 0,

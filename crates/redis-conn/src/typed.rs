@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::mux::Expected;
 use crate::observe::BatchKind;
 use crate::options::{Condition, Expiry, SetOptions};
-use crate::request::{Request, as_error};
+use crate::request::{Request, argument_bytes, as_error};
 
 /// An operation of one reply that may travel in a group.
 pub(crate) trait Typed: Sync {
@@ -42,9 +42,6 @@ pub(crate) struct Set<'a> {
     pub(crate) value: &'a [u8],
     pub(crate) options: SetOptions,
 }
-
-/// An operation that travels by itself.
-pub(crate) struct Alone<'a, T>(pub(crate) &'a T);
 
 impl Get<'_> {
     pub(crate) fn command(&self) -> Cmd {
@@ -145,11 +142,11 @@ impl Typed for Cmd {
     const KIND: BatchKind = BatchKind::Set;
 
     fn bytes(&self) -> usize {
-        Request::bytes(&self)
+        self.args_iter().map(argument_bytes).sum()
     }
 
     fn is_empty(&self) -> bool {
-        Request::is_empty(&self)
+        self.args_iter().len() == 0
     }
 
     fn write_alone(&self, out: &mut Vec<u8>) {
@@ -157,19 +154,20 @@ impl Typed for Cmd {
     }
 }
 
-impl<T: Typed> Request for Alone<'_, T> {
+/// One that travels by itself.
+impl<T: Typed> Request for &T {
     type Reply = Value;
 
     fn bytes(&self) -> usize {
-        self.0.bytes()
+        (**self).bytes()
     }
 
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        (**self).is_empty()
     }
 
     fn write_to(&self, out: &mut Vec<u8>) {
-        self.0.write_alone(out);
+        self.write_alone(out);
     }
 
     fn expects(&self) -> Expected {
