@@ -20,6 +20,7 @@ use crate::handshake::{Purpose, ServerInfo, handshake};
 use crate::mux::Mux;
 use crate::pump::Pump;
 use crate::stream::{BoxStream, Traffic};
+use crate::subscriber::SubscriberStream;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsConnector, explain};
 
@@ -104,10 +105,21 @@ impl Dialer {
         .await
     }
 
-    /// Opens the byte stream of a connection that is driven by something else than a multiplexer, and says
-    /// which credentials to present on it.
-    pub(crate) async fn open_raw(&self, endpoint: &Endpoint) -> Result<(BoxStream, Option<Credentials>)> {
-        self.bounded(async { Ok((self.open(endpoint).await?, self.ask_credentials().await?)) }).await
+    /// Opens the byte stream of a connection that subscribes, which no multiplexer drives, and says which credentials
+    /// to present on it.
+    pub(crate) async fn open_subscriber(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(BoxStream, Option<Credentials>)> {
+        self.bounded(async {
+            let stream = self.open(endpoint).await?;
+            let stream = match &self.config.observer {
+                Some(observer) => Box::new(SubscriberStream::new(stream, endpoint, observer)),
+                None => stream,
+            };
+            Ok((stream, self.ask_credentials().await?))
+        })
+        .await
     }
 
     async fn bounded<T>(&self, dialing: impl Future<Output = Result<T>>) -> Result<T> {
