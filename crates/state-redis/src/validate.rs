@@ -11,6 +11,9 @@ use crate::keyspace::Keyspace;
 // Beyond that, adding it to a clock would be the larger risk than waiting.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
+// Nobody waits for a connection to age, so that it may take long; a year is as good as for ever.
+const MAX_AGE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// Checks every setting, those of the layers by the layers themselves.
 pub(crate) fn all(config: &RedisConfig) -> StateResult<()> {
     if let Some(Err(cause)) = config.default_ttl.map(ttl_millis) {
@@ -57,6 +60,8 @@ pub(crate) fn connection(config: &RedisConfig) -> StateResult<redis_conn::Config
     connection.pool.min = config.pool_min;
     connection.pool.max = config.pool_max;
     connection.pool.wait_timeout = config.pool_timeout;
+    connection.pool.idle_timeout = config.pool_idle_timeout;
+    connection.pool.max_lifetime = config.pool_max_lifetime;
     if let Some(credentials) = &config.credentials {
         connection = connection.with_credentials(credentials.clone());
     }
@@ -79,10 +84,15 @@ fn timeouts(config: &RedisConfig) -> StateResult<()> {
     ];
     for (name, timeout) in settings {
         let Some(timeout) = timeout else { continue };
-        demand(!timeout.is_zero(), format!("{name} is zero"))?;
-        demand(timeout <= MAX_TIMEOUT, format!("{name} is above a day"))?;
+        within(name, timeout, MAX_TIMEOUT, "a day")?;
     }
-    Ok(())
+    within("pool_idle_timeout", config.pool_idle_timeout, MAX_AGE, "a year")?;
+    within("pool_max_lifetime", config.pool_max_lifetime, MAX_AGE, "a year")
+}
+
+fn within(name: &str, time: Duration, most: Duration, called: &str) -> StateResult<()> {
+    demand(!time.is_zero(), format!("{name} is zero"))?;
+    demand(time <= most, format!("{name} is above {called}"))
 }
 
 pub(crate) fn demand(holds: bool, context: impl Into<Cow<'static, str>>) -> StateResult<()> {
