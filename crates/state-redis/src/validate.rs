@@ -55,8 +55,7 @@ pub(crate) fn connection(config: &RedisConfig) -> StateResult<redis_conn::Config
         .with_read_from(config.read_from)
         .with_write_concern(config.write_concern)
         .with_health_interval(config.health_interval);
-    // One attempt may not outlast the time there is for connecting.
-    connection.dial_timeout = connection.dial_timeout.min(config.connect_timeout);
+    connection.dial_timeout = attempt_within(connection.dial_timeout, config.connect_timeout);
     connection.pool.min = config.pool_min;
     connection.pool.max = config.pool_max;
     connection.pool.wait_timeout = config.pool_timeout;
@@ -69,6 +68,12 @@ pub(crate) fn connection(config: &RedisConfig) -> StateResult<redis_conn::Config
         Some(further) => further(connection),
         None => connection,
     })
+}
+
+/// How long an attempt to connect may take: not as long as there is time for all of them, so that it has said how far it
+/// came before that is over.
+pub(crate) fn attempt_within(dial_timeout: Duration, connect_timeout: Duration) -> Duration {
+    dial_timeout.min(connect_timeout.mul_f64(0.9))
 }
 
 fn timeouts(config: &RedisConfig) -> StateResult<()> {
@@ -101,4 +106,17 @@ pub(crate) fn demand(holds: bool, context: impl Into<Cow<'static, str>>) -> Stat
 
 pub(crate) fn invalid(context: impl Into<Cow<'static, str>>) -> StateError {
     StateError::new(ErrorKind::InvalidConfig, context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_to_connect_ends_before_the_time_for_all_of_them() {
+        let (second, instant) = (Duration::from_secs(1), Duration::from_nanos(1));
+        assert_eq!(attempt_within(second, 5 * second), second);
+        assert_eq!(attempt_within(2 * second, second), Duration::from_millis(900));
+        assert!(!attempt_within(second, instant).is_zero());
+    }
 }
