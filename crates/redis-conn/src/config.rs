@@ -237,6 +237,14 @@ impl Config {
         crate::url::parse(url)
     }
 
+    /// Whether connections to servers go over TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     /// Where an announced address is reached from here.
     pub(crate) fn reachable(&self, announced: Endpoint) -> Arc<Endpoint> {
         Arc::new(match &self.address_map {

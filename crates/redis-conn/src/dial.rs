@@ -10,7 +10,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, Tcp};
 use crate::credentials::{Credentials, CredentialsProvider, FixedCredentials};
@@ -20,6 +20,7 @@ use crate::handshake::{Purpose, ServerInfo, handshake};
 use crate::mux::Mux;
 use crate::pump::Pump;
 use crate::stream::{BoxStream, Traffic};
+use crate::subscriber::SubscriberStream;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsConnector, explain};
 
@@ -96,37 +97,60 @@ impl Dialer {
     /// # Errors
     /// `Timeout`, `Unavailable`, `Tls`, `Auth`, `Denied`, `InvalidConfig` (no such database), `Protocol`.
     pub(crate) async fn dial(&self, endpoint: &Endpoint) -> Result<Dialed> {
-        self.bounded(async {
-            let stream = self.open(endpoint).await?;
-            let credentials = self.ask_credentials().await?;
-            self.start(stream, credentials.as_ref()).await
-        })
-        .await
+        let deadline = self.deadline();
+        let stream = self.open(endpoint, deadline).await?;
+        let credentials = self.credentials_by(deadline).await?;
+        let late = || format!("{endpoint} accepted the connection, but gave no answer within dial_timeout");
+        by(deadline, self.start(stream, endpoint, credentials.as_ref()), late).await
     }
 
-    /// Opens the byte stream of a connection that is driven by something else than a multiplexer, and says
-    /// which credentials to present on it.
-    pub(crate) async fn open_raw(&self, endpoint: &Endpoint) -> Result<(BoxStream, Option<Credentials>)> {
-        self.bounded(async { Ok((self.open(endpoint).await?, self.ask_credentials().await?)) }).await
+    /// Opens the byte stream of a connection that subscribes, which no multiplexer drives, and says which credentials
+    /// to present on it.
+    pub(crate) async fn open_subscriber(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<(BoxStream, Option<Credentials>)> {
+        let deadline = self.deadline();
+        let stream = self.open(endpoint, deadline).await?;
+        let stream = match &self.config.observer {
+            Some(observer) => Box::new(SubscriberStream::new(stream, endpoint, observer)),
+            None => stream,
+        };
+        Ok((stream, self.credentials_by(deadline).await?))
     }
 
-    async fn bounded<T>(&self, dialing: impl Future<Output = Result<T>>) -> Result<T> {
-        match timeout(self.config.dial_timeout, dialing).await {
-            #[cfg(feature = "tls")]
-            Ok(outcome) => outcome.map_err(explain),
-            #[cfg(not(feature = "tls"))]
-            Ok(outcome) => outcome,
-            Err(_) => Err(Error::not_sent(ErrorKind::Timeout, "no connection within dial_timeout")),
-        }
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.config.dial_timeout
     }
 
-    async fn start(&self, stream: BoxStream, credentials: Option<&Credentials>) -> Result<Dialed> {
+    async fn start(
+        &self,
+        stream: BoxStream,
+        endpoint: &Endpoint,
+        credentials: Option<&Credentials>,
+    ) -> Result<Dialed> {
         let traffic = Arc::new(Traffic::default());
         let mux = Mux::new(Arc::clone(&traffic));
         let pump = Pump::new(stream, mux.clone());
         let driver = Driver { task: tokio::spawn(pump), traffic: Arc::clone(&traffic) };
-        let server = handshake(&mux, &self.config, credentials, self.purpose).await?;
+        let greeted = handshake(&mux, &self.config, credentials, self.purpose).await;
+        let server = greeted.map_err(|error| self.doubt(endpoint, error, traffic.read() > 0))?;
         Ok(Dialed { mux, traffic, server, driver })
+    }
+
+    /// The failure of a handshake, with the advice that a plain connection to a port that demands TLS needs: the server
+    /// closes it without a word of RESP.
+    fn doubt(&self, endpoint: &Endpoint, error: Error, was_answered: bool) -> Error {
+        let says = match error.kind() {
+            ErrorKind::Unavailable if !was_answered => "the server closed the connection without an answer",
+            ErrorKind::Protocol => "the server does not speak RESP",
+            _ => return error,
+        };
+        if self.config.has_tls() || matches!(endpoint, Endpoint::Unix(_)) {
+            return error;
+        }
+        let context = format!("{endpoint}: {says}; if it demands TLS, write rediss");
+        Error::not_sent(error.kind(), context).with_source(error)
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -144,7 +168,28 @@ impl Dialer {
         })
     }
 
-    async fn open(&self, endpoint: &Endpoint) -> Result<BoxStream> {
+    async fn credentials_by(&self, deadline: Instant) -> Result<Option<Credentials>> {
+        let late = || "the credentials provider gave no answer within dial_timeout".to_owned();
+        by(deadline, self.ask_credentials(), late).await
+    }
+
+    async fn open(&self, endpoint: &Endpoint, deadline: Instant) -> Result<BoxStream> {
+        let late = || format!("cannot connect to {endpoint} within dial_timeout");
+        let stream = by(deadline, self.connect(endpoint), late).await?;
+        #[cfg(feature = "tls")]
+        if let (Some(tls), Endpoint::Tcp { host, .. }) = (&self.tls, endpoint) {
+            // A plain server waits for the end of a line that never comes, so that nothing is known earlier.
+            let late = || {
+                format!(
+                    "{endpoint} did not end the TLS handshake within dial_timeout; its port may not speak TLS, which rediss needs"
+                )
+            };
+            return by(deadline, tls.connect(host, stream), late).await;
+        }
+        Ok(stream)
+    }
+
+    async fn connect(&self, endpoint: &Endpoint) -> Result<BoxStream> {
         let opened: io::Result<BoxStream> = match endpoint {
             Endpoint::Tcp { host, port } => {
                 connect_tcp(host, *port, &self.config.tcp).await.map(|stream| Box::new(stream) as BoxStream)
@@ -153,15 +198,10 @@ impl Dialer {
                 UnixStream::connect(path).await.map(|stream| Box::new(stream) as BoxStream)
             }
         };
-        let stream = opened.map_err(|cause| {
+        opened.map_err(|cause| {
             Error::not_sent(ErrorKind::Unavailable, format!("cannot connect to {endpoint}"))
                 .with_source(cause)
-        })?;
-        #[cfg(feature = "tls")]
-        if let (Some(tls), Endpoint::Tcp { host, .. }) = (&self.tls, endpoint) {
-            return tls.connect(host, stream).await;
-        }
-        Ok(stream)
+        })
     }
 
     /// Reads the TLS certificates again.
@@ -171,6 +211,21 @@ impl Dialer {
             Some(tls) => tls.reload().await,
             None => Ok(()),
         }
+    }
+}
+
+/// What a step of dialling comes to, or `Timeout` at `deadline`, with what was waited for.
+async fn by<T>(
+    deadline: Instant,
+    step: impl Future<Output = Result<T>>,
+    late: impl FnOnce() -> String,
+) -> Result<T> {
+    match timeout_at(deadline, step).await {
+        #[cfg(feature = "tls")]
+        Ok(outcome) => outcome.map_err(explain),
+        #[cfg(not(feature = "tls"))]
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::not_sent(ErrorKind::Timeout, late())),
     }
 }
 

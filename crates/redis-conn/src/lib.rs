@@ -50,6 +50,7 @@ mod shards;
 mod slot;
 mod slots;
 mod stream;
+mod subscriber;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;

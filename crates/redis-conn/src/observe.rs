@@ -25,6 +25,17 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (endpoint, reason);
     }
 
+    /// A connection that is to subscribe was opened: of a [`Subscription`](crate::Subscription), of sharded channels, to
+    /// a sentinel. The methods above are not told of these.
+    fn subscriber_opened(&self, endpoint: &Endpoint) {
+        let _ = endpoint;
+    }
+
+    /// Such a connection was closed, by whom ever and for whatever reason.
+    fn subscriber_closed(&self, endpoint: &Endpoint) {
+        let _ = endpoint;
+    }
+
     /// An operation waited this long for the in-flight budget.
     fn queued(&self, waited: Duration) {
         let _ = waited;

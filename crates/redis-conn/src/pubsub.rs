@@ -144,7 +144,7 @@ impl Drop for Subscription {
 
 async fn connect(setup: &Setup) -> Result<PubSub> {
     let endpoint = setup.locate().await?;
-    let (stream, credentials) = setup.dialer.open_raw(&endpoint).await?;
+    let (stream, credentials) = setup.dialer.open_subscriber(&endpoint).await?;
     // Channels are not bound to a database, so none is selected.
     let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
     if let Some(credentials) = &credentials {

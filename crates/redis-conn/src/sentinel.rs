@@ -311,7 +311,12 @@ impl Shared {
             {
                 Error::new(failure.kind(), failure.class(), format!("a sentinel: {}", failure.context()))
             }
-            _ => Error::not_sent(ErrorKind::Unavailable, "no sentinel names a master of the service"),
+            Some(failure) => {
+                let says = failure.context();
+                let context = format!("no sentinel names a master of the service, and one failed: {says}");
+                Error::not_sent(ErrorKind::Unavailable, context)
+            }
+            None => Error::not_sent(ErrorKind::Unavailable, "no sentinel names a master of the service"),
         }
     }
 

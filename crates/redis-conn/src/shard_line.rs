@@ -105,7 +105,7 @@ impl Line {
     }
 
     async fn connect(&self) -> Result<(BoxStream, Decoder)> {
-        let (mut stream, credentials) = self.setup.dialer.open_raw(&self.at).await?;
+        let (mut stream, credentials) = self.setup.dialer.open_subscriber(&self.at).await?;
         let mut decoder = Decoder::default();
         if let Some(credentials) = credentials {
             let authenticated = authenticate(&mut stream, &mut decoder, &credentials);

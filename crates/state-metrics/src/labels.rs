@@ -179,7 +179,7 @@ label_set! {
         Shared = "shared",
         /// Connections lent to one caller at a time.
         Dedicated = "dedicated",
-        /// Connections that hold subscriptions.
+        /// Connections that subscribe; one that is kept for the next subscription is among them.
         PubSub = "pubsub",
     }
 }

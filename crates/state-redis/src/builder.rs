@@ -75,6 +75,8 @@ setters! {
         pool_min: usize;
         pool_max: usize;
         pool_timeout: Duration;
+        pool_idle_timeout: Duration;
+        pool_max_lifetime: Duration;
         pipeline_batch_size: usize;
         atomic_batches: bool;
         clear_whole_database: bool;
@@ -299,6 +301,10 @@ mod tests {
             (build().pool_config(0, 0, Duration::from_secs(1)), "pool_max"),
             (build().pool_config(9, 8, Duration::from_secs(1)), "pool_min"),
             (build().pool_config(0, 8, Duration::ZERO), "pool_timeout"),
+            (build().pool_idle_timeout(Duration::ZERO), "pool_idle_timeout is zero"),
+            (build().pool_idle_timeout(Duration::MAX), "pool_idle_timeout is above a year"),
+            (build().pool_max_lifetime(Duration::ZERO), "pool_max_lifetime is zero"),
+            (build().pool_max_lifetime(Duration::MAX), "pool_max_lifetime is above a year"),
             (build().pipeline_batch_size(0), "pipeline_batch_size"),
             (build().pipeline_batch_size(1 << 40), "pipeline_batch_size"),
             (build().key_prefix("a|b"), "key_prefix"),

@@ -56,6 +56,11 @@ pub struct RedisConfig {
     pub pool_max: usize,
     /// How long to wait for a free dedicated connection. Default: 5 s.
     pub pool_timeout: Duration,
+    /// Dedicated connections that nobody has used for longer are closed, down to `pool_min`; at most a year.
+    /// Default: 5 min.
+    pub pool_idle_timeout: Duration,
+    /// Dedicated connections that are older are not lent again; at most a year. Default: 30 min.
+    pub pool_max_lifetime: Duration,
     /// The most items of a batch that travel in one request, 1 to 10,000; a request is also closed once it holds
     /// 4 MiB. Default: 1,000.
     pub pipeline_batch_size: usize,
@@ -220,6 +225,8 @@ impl Default for RedisConfig {
             pool_min: 0,
             pool_max: 16,
             pool_timeout: Duration::from_secs(5),
+            pool_idle_timeout: Duration::from_secs(5 * 60),
+            pool_max_lifetime: Duration::from_secs(30 * 60),
             pipeline_batch_size: 1_000,
             atomic_batches: false,
             clear_whole_database: false,
@@ -294,6 +301,7 @@ impl fmt::Debug for RedisConfig {
             .field("connect_timeout", &self.connect_timeout)
             .field("command_timeout", &self.command_timeout)
             .field("pool", &(self.pool_min, self.pool_max, self.pool_timeout))
+            .field("pool_ages", &(self.pool_idle_timeout, self.pool_max_lifetime))
             .field("pipeline_batch_size", &self.pipeline_batch_size)
             .field("atomic_batches", &self.atomic_batches)
             .field("read_from", &self.read_from)

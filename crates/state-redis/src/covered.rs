@@ -27,6 +27,8 @@ shown_by! {
     pool_min: "the_least_number_of_dedicated_connections_is_open_at_once";
     pool_max: "a_caller_beyond_the_most_waits_for_the_pool_timeout";
     pool_timeout: "a_caller_beyond_the_most_waits_for_the_pool_timeout";
+    pool_idle_timeout: "dedicated_connections_that_nobody_uses_are_closed_down_to_the_least_number";
+    pool_max_lifetime: "dedicated_connections_beyond_their_lifetime_are_replaced";
     pipeline_batch_size: "requests_of_an_atomic_batch_are_transactions";
     atomic_batches: "requests_of_an_atomic_batch_are_transactions";
     clear_whole_database: "clearing_a_whole_database_has_to_be_allowed";

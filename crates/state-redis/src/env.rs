@@ -72,12 +72,14 @@ mod tests {
             ("APP_COMMAND_TIMEOUT", "250ms"),
             ("APP_URL", "redis+cluster://a:1,b:2"),
             ("APP_PASSWORD", "s3cret,with=signs"),
+            ("APP_POOL_MAX_LIFETIME", "2h"),
             ("PATH", "/bin"),
             ("app_pool_min", "9"),
         ])
         .unwrap();
         assert_eq!((config.command_timeout, config.pool_min), (Duration::from_millis(250), 0));
         assert!(config.credentials.is_some());
+        assert_eq!(config.pool_max_lifetime, Duration::from_secs(7_200));
     }
 
     #[test]

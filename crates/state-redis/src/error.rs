@@ -107,9 +107,12 @@ pub(crate) fn in_connect(cause: redis_conn::Error) -> StateError {
     let (kind, advice) = judge(&cause);
     let says = match cause.kind() {
         // What was wrong, and where, is all that helps; and nothing is tried again once this has failed.
-        ConnKind::InvalidConfig | ConnKind::Unsupported | ConnKind::Unavailable | ConnKind::Timeout => {
-            cause.context()
-        }
+        ConnKind::InvalidConfig
+        | ConnKind::Unsupported
+        | ConnKind::Unavailable
+        | ConnKind::Timeout
+        | ConnKind::Tls
+        | ConnKind::Protocol => cause.context(),
         _ => advice,
     };
     StateError::new(kind, format!("connect: {says}")).with_source(cause)

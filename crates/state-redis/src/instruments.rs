@@ -19,11 +19,17 @@ use crate::operation::Operation;
 
 /// The instruments of one backend.
 #[derive(Clone)]
-pub(crate) struct Instruments(pub(crate) Cells, Shared);
+pub(crate) struct Instruments(pub(crate) Cells, Arc<Open>);
 
-/// How many connections are open that all commands share. Below zero for a moment when the end of one is told before its
+/// How many connections are open beside dedicated ones. Below zero for a moment when the end of one is told before its
 /// beginning, by another thread.
-type Shared = Arc<AtomicIsize>;
+#[derive(Default)]
+struct Open {
+    /// Those that all commands share.
+    shared: AtomicIsize,
+    /// Those that subscribe.
+    subscribers: AtomicIsize,
+}
 
 impl Instruments {
     pub(crate) fn new(config: &RedisConfig) -> StateResult<Self> {
@@ -34,7 +40,7 @@ impl Instruments {
         if !config.enable_slow_query_log {
             settings.slow_log.threshold = Duration::MAX;
         }
-        Cells::new(&settings).map(|cells| Self(cells, Shared::default())).map_err(|cause| {
+        Cells::new(&settings).map(|cells| Self(cells, Arc::default())).map_err(|cause| {
             StateError::new(ErrorKind::InvalidConfig, format!("instruments.{}", cause.context()))
                 .with_source(cause)
         })
@@ -42,7 +48,7 @@ impl Instruments {
 
     #[cfg(feature = "resilience")]
     pub(crate) fn disabled() -> Self {
-        Self(Cells::disabled(), Shared::default())
+        Self(Cells::disabled(), Arc::default())
     }
 
     #[inline]
@@ -87,7 +93,7 @@ impl Instruments {
 /// What the connection tells.
 impl Instruments {
     pub(crate) fn connected(&self, endpoint: &Endpoint, took: Duration) {
-        self.1.fetch_add(1, Ordering::Relaxed);
+        self.1.shared.fetch_add(1, Ordering::Relaxed);
         self.0.connected(self.0.endpoint(&endpoint.to_string()), took);
     }
 
@@ -96,7 +102,7 @@ impl Instruments {
     }
 
     pub(crate) fn disconnected(&self, endpoint: &Endpoint, reason: DownReason) {
-        self.1.fetch_sub(1, Ordering::Relaxed);
+        self.1.shared.fetch_sub(1, Ordering::Relaxed);
         let reason = match reason {
             DownReason::Stalled => LossReason::Stalled,
             DownReason::WrongRole => LossReason::WrongRole,
@@ -109,6 +115,14 @@ impl Instruments {
             _ => LossReason::Lost,
         };
         self.0.disconnected(self.0.endpoint(&endpoint.to_string()), reason);
+    }
+
+    pub(crate) fn subscriber_opened(&self) {
+        self.1.subscribers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subscriber_closed(&self) {
+        self.1.subscribers.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(crate) fn queued(&self, waited: Duration) {
@@ -130,12 +144,13 @@ impl Instruments {
         &self,
         stats: impl Fn() -> Option<redis_conn::PoolStats> + Send + Sync + 'static,
     ) {
-        let shared = Arc::clone(&self.1);
+        let open = Arc::clone(&self.1);
         self.0.sample_with(move |cells| {
-            // All operations use each of them, so none is ever idle or waited for, and no setting bounds their number.
-            let active = usize::try_from(shared.load(Ordering::Relaxed)).unwrap_or(0);
-            let open = PoolState { active, ..PoolState::default() };
-            cells.pool_state(Pool::Shared, open);
+            // They belong to nobody, so none is ever idle or waited for, and no setting bounds their number.
+            for (pool, count) in [(Pool::Shared, &open.shared), (Pool::PubSub, &open.subscribers)] {
+                let active = usize::try_from(count.load(Ordering::Relaxed)).unwrap_or(0);
+                cells.pool_state(pool, PoolState { active, ..PoolState::default() });
+            }
             if let Some(stats) = stats() {
                 let state = PoolState {
                     active: stats.in_use,

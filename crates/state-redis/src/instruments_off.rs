@@ -34,6 +34,8 @@ impl Instruments {
     pub(crate) fn connected(&self, _endpoint: &Endpoint, _took: Duration) {}
     pub(crate) fn connect_failed(&self) {}
     pub(crate) fn disconnected(&self, _endpoint: &Endpoint, _reason: DownReason) {}
+    pub(crate) fn subscriber_opened(&self) {}
+    pub(crate) fn subscriber_closed(&self) {}
     pub(crate) fn queued(&self, _waited: Duration) {}
     pub(crate) fn batch_sent(&self, _kind: BatchKind, _members: usize) {}
     pub(crate) fn sample_pool(&self, _stats: impl Fn() -> Option<redis_conn::PoolStats> + Send + Sync + 'static) {}

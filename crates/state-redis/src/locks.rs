@@ -1,5 +1,6 @@
 //! Distributed locks on the backend's servers, or on a quorum of others.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -15,6 +16,7 @@ use crate::keyspace::Layout;
 use crate::late::LateConn;
 use crate::lock_subscriber::LockSubscriber;
 use crate::lock_watcher::LockWatcher;
+use crate::observe::SubscriberWatcher;
 use crate::quorum::quorum;
 use crate::{error, validate};
 
@@ -139,7 +141,8 @@ impl Locks {
 
     async fn open(&self) -> StateResult<Open> {
         if self.config.redlock_nodes.is_empty() {
-            let conn = connect(authority(&self.config)?).await?;
+            let watcher = SubscriberWatcher(self.instruments.clone());
+            let conn = connect(authority(&self.config)?.with_observer(Arc::new(watcher))).await?;
             let subscriber = LockSubscriber::find_out(&conn, &settings(&self.config).prefix).await;
             let builder = self.builder().subscriber(subscriber);
             let manager = builder.single(RedisNode::new("backend", conn.clone())).await;

@@ -38,6 +38,14 @@ impl Observer for Watcher {
         self.instruments.disconnected(endpoint, reason);
     }
 
+    fn subscriber_opened(&self, _endpoint: &Endpoint) {
+        self.instruments.subscriber_opened();
+    }
+
+    fn subscriber_closed(&self, _endpoint: &Endpoint) {
+        self.instruments.subscriber_closed();
+    }
+
     fn queued(&self, waited: Duration) {
         self.instruments.queued(waited);
     }
@@ -48,5 +56,20 @@ impl Observer for Watcher {
 
     fn pool_waited(&self, waited: Duration) {
         self.instruments.pool_waited(waited);
+    }
+}
+
+/// Watches the connections of a backend's locks: only those that subscribe are counted, since no operation passes there.
+#[cfg(feature = "locks")]
+pub(crate) struct SubscriberWatcher(pub(crate) Instruments);
+
+#[cfg(feature = "locks")]
+impl Observer for SubscriberWatcher {
+    fn subscriber_opened(&self, _endpoint: &Endpoint) {
+        self.0.subscriber_opened();
+    }
+
+    fn subscriber_closed(&self, _endpoint: &Endpoint) {
+        self.0.subscriber_closed();
     }
 }

@@ -23,8 +23,7 @@ fn node(config: &RedisConfig, name: &str, url: &str) -> StateResult<Config> {
     )?;
     let mut node =
         node.with_connect_timeout(config.connect_timeout).with_command_timeout(config.command_timeout);
-    // One attempt may not outlast the time there is for connecting.
-    node.dial_timeout = node.dial_timeout.min(config.connect_timeout);
+    node.dial_timeout = validate::attempt_within(node.dial_timeout, config.connect_timeout);
     node.credentials = node.credentials.or_else(|| config.redlock_credentials.clone());
     #[cfg(feature = "tls")]
     if let Some(common) = &config.redlock_tls {

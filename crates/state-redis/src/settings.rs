@@ -1,8 +1,5 @@
 //! The settings that text can express, each with its name, how it is read, and its value now.
 
-#[cfg(feature = "resilience")]
-use std::time::Duration;
-
 use redis_conn::Credentials;
 use state_core::StateResult;
 
@@ -40,30 +37,9 @@ pub(crate) struct Draft {
     username: Option<String>,
     password: Option<String>,
     #[cfg(feature = "resilience")]
-    retry: Option<RetryParts>,
+    retry: Option<resilience::RetryParts>,
     locks: locks::Parts,
     given: Vec<&'static str>,
-}
-
-#[cfg(feature = "resilience")]
-#[derive(Clone)]
-pub(crate) struct RetryParts {
-    max_attempts: u32,
-    initial_delay: Duration,
-    max_delay: Duration,
-    jitter: f64,
-}
-
-#[cfg(feature = "resilience")]
-impl Default for RetryParts {
-    fn default() -> Self {
-        Self {
-            max_attempts: 3,
-            initial_delay: Duration::from_millis(100),
-            max_delay: Duration::from_secs(5),
-            jitter: 0.3,
-        }
-    }
 }
 
 impl Draft {
@@ -114,8 +90,8 @@ impl Draft {
         }
         std::mem::take(&mut self.locks).join(&mut self.config)?;
         #[cfg(feature = "resilience")]
-        if let Some(RetryParts { max_attempts, initial_delay, max_delay, jitter }) = self.retry.take() {
-            self.config.retry = crate::policy::retry(max_attempts, initial_delay, max_delay, jitter);
+        if let Some(parts) = self.retry.take() {
+            self.config.retry = parts.join();
         }
         self.config.validate()?;
         Ok(self.config)
@@ -151,7 +127,7 @@ fn login(
 
 /// Every setting of this build.
 pub(crate) fn all() -> impl Iterator<Item = &'static Setting> {
-    let layers: [&[Setting]; 5] = [BASE, CODEC, RESILIENCE, METRICS, locks::LOCKS];
+    let layers: [&[Setting]; 5] = [BASE, CODEC, resilience::RESILIENCE, METRICS, locks::LOCKS];
     layers.into_iter().flatten()
 }
 
@@ -162,6 +138,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("pool_config_min", "pool_min"),
     ("pool_config_max", "pool_max"),
     ("pool_config_timeout", "pool_timeout"),
+    ("pool_config_idle_timeout", "pool_idle_timeout"),
+    ("pool_config_max_lifetime", "pool_max_lifetime"),
     ("retry_config_max", "retry_max_attempts"),
     ("retry_config_initial_delay", "retry_initial_delay"),
     ("retry_config_max_delay", "retry_max_delay"),
@@ -242,6 +220,12 @@ mod locks;
 #[cfg(not(feature = "locks"))]
 #[path = "settings/locks_off.rs"]
 mod locks;
+#[cfg(feature = "resilience")]
+mod resilience;
+#[cfg(not(feature = "resilience"))]
+mod resilience {
+    pub(super) const RESILIENCE: &[super::Setting] = &[];
+}
 
 const BASE: &[Setting] = &[
     Setting {
@@ -297,6 +281,8 @@ const BASE: &[Setting] = &[
     setting!("pool_min", "Dedicated connections that are open from the start", pool_min),
     setting!("pool_max", "The most dedicated connections to a node", pool_max),
     setting!("pool_timeout", "How long to wait for a dedicated connection", pool_timeout),
+    setting!("pool_idle_timeout", "For how long one that nobody uses is kept", pool_idle_timeout),
+    setting!("pool_max_lifetime", "How old one may be and still be lent", pool_max_lifetime),
     setting!("pipeline_batch_size", "The most items of a batch in one request", pipeline_batch_size),
     setting!("atomic_batches", "Whether each request of a batch is a transaction", atomic_batches),
     setting!("clear_whole_database", "Whether `clear` may empty the whole database", clear_whole_database),
@@ -316,54 +302,8 @@ const CODEC: &[Setting] = &[
     setting!("plaintext", "Whether unencrypted values are read: `accept` or `refuse`", plaintext),
 ];
 
-#[cfg(feature = "resilience")]
-macro_rules! retry_part {
-    ($name:literal, $about:literal, $field:ident) => {
-        Setting {
-            name: $name,
-            about: $about,
-            read: |draft, given| {
-                draft.retry.get_or_insert_default().$field = one(given)?;
-                Ok(())
-            },
-            // The schedule does not tell its parts.
-            show: |_config| RetryParts::default().$field.show(),
-        }
-    };
-}
-
 #[cfg(not(feature = "resilience"))]
 const RESILIENCE: &[Setting] = &[];
-#[cfg(feature = "resilience")]
-const RESILIENCE: &[Setting] = &[
-    retry_part!("retry_max_attempts", "Attempts in all, the first included", max_attempts),
-    retry_part!("retry_initial_delay", "The pause before the second attempt; it doubles", initial_delay),
-    retry_part!("retry_max_delay", "The longest pause", max_delay),
-    retry_part!("retry_jitter", "The share added to pauses at random, 0 to 1", jitter),
-    setting!("retry_budget_per_call", "Repeats that each operation pays for", in retry_budget => per_call),
-    setting!("retry_budget_per_second", "Repeats a second that are always allowed", in retry_budget => per_second),
-    setting!("retry_budget_bank", "The most repeats saved up", in retry_budget => bank),
-    setting!("attempt_timeout", "How long one attempt may take", attempt_timeout),
-    setting!("enable_circuit_breaker", "Whether each server has a breaker", enable_circuit_breaker),
-    setting!("circuit_breaker_threshold", "Failures in a row that open it", breaker.consecutive_failures),
-    setting!("circuit_breaker_timeout", "How long it is open at first", breaker.open_duration),
-    setting!("circuit_breaker_max_timeout", "How long it is open at most", breaker.max_open_duration),
-    setting!("circuit_breaker_failure_rate", "The share of failures that opens it", breaker.failure_rate),
-    setting!(
-        "circuit_breaker_minimum_calls",
-        "The share is not judged on fewer calls",
-        breaker.minimum_calls
-    ),
-    setting!("circuit_breaker_probes", "Successful probes that close it", breaker.half_open_probes),
-    setting!("hedge_after", "When an unanswered read is sent again", hedge_after),
-    setting!("rate_limit_per_second", "The most attempts a second", in rate_limit => per_second),
-    setting!("rate_limit_burst", "The most attempts at once after a pause", in rate_limit => burst),
-    setting!("rate_limit_max_wait", "The longest wait for a turn", in rate_limit => max_wait),
-    setting!("bulkhead_max_concurrent", "The most operations at a time", in bulkhead => max_concurrent),
-    setting!("bulkhead_max_queue", "The most operations waiting", in bulkhead => max_queue),
-    setting!("bulkhead_max_wait", "The longest wait", in bulkhead => max_wait),
-];
-
 #[cfg(not(feature = "metrics"))]
 const METRICS: &[Setting] = &[];
 #[cfg(feature = "metrics")]

@@ -11,6 +11,9 @@ use crate::keyspace::Keyspace;
 // Beyond that, adding it to a clock would be the larger risk than waiting.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 
+// Nobody waits for a connection to age, so that it may take long; a year is as good as for ever.
+const MAX_AGE: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// Checks every setting, those of the layers by the layers themselves.
 pub(crate) fn all(config: &RedisConfig) -> StateResult<()> {
     if let Some(Err(cause)) = config.default_ttl.map(ttl_millis) {
@@ -52,11 +55,12 @@ pub(crate) fn connection(config: &RedisConfig) -> StateResult<redis_conn::Config
         .with_read_from(config.read_from)
         .with_write_concern(config.write_concern)
         .with_health_interval(config.health_interval);
-    // One attempt may not outlast the time there is for connecting.
-    connection.dial_timeout = connection.dial_timeout.min(config.connect_timeout);
+    connection.dial_timeout = attempt_within(connection.dial_timeout, config.connect_timeout);
     connection.pool.min = config.pool_min;
     connection.pool.max = config.pool_max;
     connection.pool.wait_timeout = config.pool_timeout;
+    connection.pool.idle_timeout = config.pool_idle_timeout;
+    connection.pool.max_lifetime = config.pool_max_lifetime;
     if let Some(credentials) = &config.credentials {
         connection = connection.with_credentials(credentials.clone());
     }
@@ -64,6 +68,12 @@ pub(crate) fn connection(config: &RedisConfig) -> StateResult<redis_conn::Config
         Some(further) => further(connection),
         None => connection,
     })
+}
+
+/// How long an attempt to connect may take: not as long as there is time for all of them, so that it has said how far it
+/// came before that is over.
+pub(crate) fn attempt_within(dial_timeout: Duration, connect_timeout: Duration) -> Duration {
+    dial_timeout.min(connect_timeout.mul_f64(0.9))
 }
 
 fn timeouts(config: &RedisConfig) -> StateResult<()> {
@@ -79,10 +89,15 @@ fn timeouts(config: &RedisConfig) -> StateResult<()> {
     ];
     for (name, timeout) in settings {
         let Some(timeout) = timeout else { continue };
-        demand(!timeout.is_zero(), format!("{name} is zero"))?;
-        demand(timeout <= MAX_TIMEOUT, format!("{name} is above a day"))?;
+        within(name, timeout, MAX_TIMEOUT, "a day")?;
     }
-    Ok(())
+    within("pool_idle_timeout", config.pool_idle_timeout, MAX_AGE, "a year")?;
+    within("pool_max_lifetime", config.pool_max_lifetime, MAX_AGE, "a year")
+}
+
+fn within(name: &str, time: Duration, most: Duration, called: &str) -> StateResult<()> {
+    demand(!time.is_zero(), format!("{name} is zero"))?;
+    demand(time <= most, format!("{name} is above {called}"))
 }
 
 pub(crate) fn demand(holds: bool, context: impl Into<Cow<'static, str>>) -> StateResult<()> {
@@ -91,4 +106,17 @@ pub(crate) fn demand(holds: bool, context: impl Into<Cow<'static, str>>) -> Stat
 
 pub(crate) fn invalid(context: impl Into<Cow<'static, str>>) -> StateError {
     StateError::new(ErrorKind::InvalidConfig, context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_to_connect_ends_before_the_time_for_all_of_them() {
+        let (second, instant) = (Duration::from_secs(1), Duration::from_nanos(1));
+        assert_eq!(attempt_within(second, 5 * second), second);
+        assert_eq!(attempt_within(2 * second, second), Duration::from_millis(900));
+        assert!(!attempt_within(second, instant).is_zero());
+    }
 }

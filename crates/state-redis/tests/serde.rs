@@ -22,6 +22,8 @@ const FLAT: &str = r#"
     command_timeout = "250ms"
     pool_min = 2
     pool_max = 20
+    pool_idle_timeout = "90s"
+    pool_max_lifetime = "1h"
     write_concern = "wait(1, 500ms)"
     compression = "zstd(7)"
     compression_threshold = 512
@@ -53,6 +55,8 @@ const TABLES: &str = r#"
     [pool_config]
     min = 2
     max = 20
+    idle_timeout = "1m 30s"
+    max_lifetime = "60m"
     [compression]
     threshold = 512
     [retry_config]
@@ -83,6 +87,8 @@ fn check(config: &RedisConfig) {
     assert_eq!(config.connect_timeout, Duration::from_secs(5));
     assert_eq!(config.command_timeout, Duration::from_millis(250));
     assert_eq!((config.pool_min, config.pool_max), (2, 20));
+    assert_eq!(config.pool_idle_timeout, Duration::from_secs(90));
+    assert_eq!(config.pool_max_lifetime, Duration::from_secs(3_600));
     let half = Duration::from_millis(500);
     assert_eq!(config.write_concern, WriteConcern::Wait { replicas: 1, timeout: half });
     assert_eq!(config.compression_threshold, 512);
@@ -129,6 +135,11 @@ fn what_is_wrong_is_refused_by_name_and_not_repeated() {
         ("pool_max = -1", "pool_max"),
         ("pool_max = 0", "pool_max"),
         ("pool_min = 1.5", "pool_min"),
+        ("pool_idle_timeout = 's3cret'", "pool_idle_timeout: expected a duration"),
+        ("pool_max_lifetime = 'none'", "pool_max_lifetime: expected a duration"),
+        ("pool_max_lifetime = '0s'", "pool_max_lifetime is zero"),
+        ("pool_max_lifetim = '1h'", "did you mean `pool_max_lifetime`?"),
+        ("[pool]\nidle_timout = '1m'", "did you mean `pool_idle_timeout`?"),
         ("atomic_batches = 's3cret'", "atomic_batches: expected true or false"),
         ("compression = 's3cret'", "compression: expected none, lz4"),
         ("write_concern = 'wait(1)'", "write_concern: expected fast"),

@@ -95,6 +95,14 @@ impl Observer for Diary {
         self.0.lock().push(format!("disconnected {reason:?}"));
     }
 
+    fn subscriber_opened(&self, _: &Endpoint) {
+        self.0.lock().push("subscriber opened".to_owned());
+    }
+
+    fn subscriber_closed(&self, _: &Endpoint) {
+        self.0.lock().push("subscriber closed".to_owned());
+    }
+
     fn queued(&self, _: Duration) {
         self.0.lock().push("queued".to_owned());
     }
@@ -132,4 +140,28 @@ async fn the_observer_is_told_of_connections_and_waits() {
         assert!(told.iter().any(|told| told == line), "{line} not in {told:?}");
     }
     assert!(told.iter().filter(|line| *line == "connected").count() >= 2, "{told:?}");
+}
+
+#[tokio::test]
+async fn the_observer_is_told_of_each_connection_that_subscribes() {
+    let server = Server::start().await;
+    let diary = Arc::new(Diary::default());
+    let conn = Conn::connect(config(&server.url()).with_observer(diary.clone())).await.expect("connect");
+    let told = async |opened: usize, closed: usize| {
+        eventually("it is told", 30 * SECOND, async || {
+            let diary = diary.0.lock();
+            let count = |what: &str| diary.iter().filter(|line| *line == what).count();
+            let told = (count("subscriber opened"), count("subscriber closed"), count("connected"));
+            if told == (opened, closed, 1) { Ok(()) } else { Err(format!("{told:?}")) }
+        })
+        .await;
+    };
+    let subscription = conn.subscribe().await.expect("a subscription");
+    subscription.subscribe("news", patient()).await.expect("SUBSCRIBE");
+    told(1, 0).await;
+    let killed: u32 = server.command(redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub")).await;
+    assert_eq!(killed, 1);
+    told(2, 1).await;
+    drop(subscription);
+    told(2, 2).await;
 }

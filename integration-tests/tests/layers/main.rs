@@ -23,6 +23,8 @@ mod quorum;
 mod lock_kinds;
 // Connections of one's own, and what metrics tell of shared ones.
 mod lend;
+// What metrics tell of connections that subscribe.
+mod subscribers;
 // A server whose disk is full.
 mod disk;
 // What Prometheus is told.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use integration_tests::{Server, ServerConfig, eventually};
+use integration_tests::{Certificates, Server, ServerConfig, eventually};
 use state_redis::codec::{Dictionary, DictionaryStore, MemoryDictionaryStore};
 use state_redis::{CompressionAlgorithm, Credentials, ErrorKind};
 
@@ -23,12 +23,25 @@ async fn who_cannot_connect_reads_where_and_why() {
     let server = Server::start().await;
     let gone = Server::start().await;
     gone.kill();
+    let secured = ServerConfig::default().with_tls(Certificates::generate()).start().await;
     for (url, kind, says) in [
+        (
+            format!("rediss://{}", server.address()),
+            ErrorKind::Timeout,
+            "may not speak TLS, which rediss needs".to_owned(),
+        ),
+        (
+            format!("redis://{}", secured.address()),
+            ErrorKind::Unavailable,
+            "if it demands TLS, write rediss".to_owned(),
+        ),
         (gone.url(), ErrorKind::Unavailable, format!("cannot connect to {}", gone.address())),
         (format!("{}99", server.url()), ErrorKind::InvalidConfig, "no such database".to_owned()),
         (format!("redis+cluster://{}", server.address()), ErrorKind::Unsupported, "cluster mode".to_owned()),
     ] {
-        let config = on(&server).url(url).connect_timeout(ms(300)).build().unwrap();
+        let settings = on(&server).url(url).connect_timeout(ms(1_000));
+        let settings = settings.connection(|connection| connection.with_dial_timeout(ms(300)));
+        let config = settings.build().unwrap();
         let error = state_redis::RedisBackend::new(config).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(&says), "{error}");

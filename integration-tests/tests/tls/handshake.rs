@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{Certificates, Identity, Server, eventually, margin};
+use integration_tests::{Certificates, Identity, Server, ServerConfig, eventually, margin};
 use redis_conn::{Conn, ErrorKind, Tls};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
@@ -103,8 +103,71 @@ async fn a_plain_text_server_gets_no_plain_text() {
     let config =
         config.with_connect_timeout(Duration::from_secs(1)).with_dial_timeout(Duration::from_millis(300));
     let error = refused(config).await;
-    let kinds = [ErrorKind::Tls, ErrorKind::Timeout, ErrorKind::Unavailable];
-    assert!(kinds.contains(&error.kind()), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
+    assert_eq!(error.context(), stuck(&server), "{error:?}");
+}
+
+/// What is said of a server that answers nothing to the beginning of TLS.
+fn stuck(server: &Server) -> String {
+    let address = server.address();
+    format!(
+        "{address} did not end the TLS handshake within dial_timeout; its port may not speak TLS, which rediss needs"
+    )
+}
+
+/// Its first words are no TLS, so that nothing has to be waited for.
+#[tokio::test]
+async fn a_plain_text_server_that_speaks_first_is_known_at_once() {
+    let certificates = Certificates::generate();
+    let server = ServerConfig::default().with_option("maxclients", 1).start().await;
+    // Those who waited for its start may still be there.
+    let _only = eventually("the one client is in", Duration::from_secs(30), async || {
+        let mut only = TcpStream::connect(server.address()).await.map_err(|error| error.to_string())?;
+        let mut answer = [0; 7];
+        only.write_all(b"PING\r\n").await.map_err(|error| error.to_string())?;
+        only.read_exact(&mut answer).await.map_err(|error| error.to_string())?;
+        if &answer == b"+PONG\r\n" { Ok(only) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+    let url = format!("rediss://{}/", server.address());
+    let config = redis_conn::Config::from_url(&url).expect("a valid URL").with_tls(trusting(&certificates));
+    let error = refused(config.with_connect_timeout(Duration::from_secs(60))).await;
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error:?}");
+    assert!(error.context().contains("does not answer in TLS"), "{error:?}");
+}
+
+#[tokio::test]
+async fn sentinels_and_clusters_on_plain_ports_are_named_too() {
+    let (server, certificates) = (Server::start().await, Certificates::generate());
+    let sentinels = redis_conn::SentinelSettings::default().with_tls(trusting(&certificates));
+    for (scheme, path) in [("rediss+cluster", ""), ("rediss+sentinel", "main")] {
+        let url = format!("{scheme}://{}/{path}", server.address());
+        let config = redis_conn::Config::from_url(&url)
+            .expect("a valid URL")
+            .with_tls(trusting(&certificates))
+            .with_sentinel(sentinels.clone())
+            .with_connect_timeout(Duration::from_secs(2))
+            .with_dial_timeout(Duration::from_millis(300));
+        let error = refused(config).await;
+        assert!(error.context().contains(&stuck(&server)), "{scheme}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_plain_client_reads_that_the_server_may_demand_tls() {
+    let certificates = Certificates::generate();
+    let server = tls_server(&certificates, Identity::Server).await;
+    for protocol in ["resp2", "resp3"] {
+        let url = format!("redis://{}/?protocol={protocol}", server.address());
+        let config = redis_conn::Config::from_url(&url).expect("a valid URL");
+        let error = refused(config.with_connect_timeout(Duration::from_secs(1))).await;
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{protocol}: {error:?}");
+        let says = format!(
+            "{}: the server closed the connection without an answer; if it demands TLS, write rediss",
+            server.address()
+        );
+        assert_eq!(error.context(), says, "{protocol}: {error:?}");
+    }
 }
 
 #[tokio::test]

@@ -104,7 +104,7 @@ async fn session(
 }
 
 async fn subscribe(shared: &Shared, sentinel: &Endpoint) -> Result<PubSub> {
-    let (stream, credentials) = shared.dialer.open_raw(sentinel).await?;
+    let (stream, credentials) = shared.dialer.open_subscriber(sentinel).await?;
     let login = login(credentials.as_ref());
     let subscribing = async {
         let mut subscription = PubSub::new(&login, stream).await?;

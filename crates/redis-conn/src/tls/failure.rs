@@ -109,7 +109,7 @@ impl Failure {
             Self::ClosedAfterCertificate => {
                 "the server closed the connection on seeing the client certificate"
             }
-            Self::NotTls => "the peer does not speak TLS",
+            Self::NotTls => "the server does not answer in TLS, which rediss needs",
             Self::NothingInCommon => "no TLS version or cipher suite in common",
             Self::Other => "the TLS handshake failed",
         }
