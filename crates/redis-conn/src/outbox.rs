@@ -209,6 +209,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
@@ -218,22 +219,71 @@ mod tests {
     use crate::mux::{Caller, Terms};
     use crate::options::SetOptions;
     use crate::setup::Setup;
+    use crate::slot::Pending;
     use crate::typed::{Get, Set};
 
-    fn launched(requests: &mut Requests) -> String {
+    fn setup() -> Arc<Setup> {
         let endpoint = Endpoint::tcp("unused", 1);
-        let source = std::sync::Arc::new(FixedEndpoint::new(endpoint.clone()));
-        let setup = Setup::new(Config::standalone(endpoint.clone()).into(), source);
-        let terms = Terms { setup, endpoint: endpoint.into() };
+        let source = Arc::new(FixedEndpoint::new(endpoint.clone()));
+        Setup::new(Config::standalone(endpoint).into(), source)
+    }
+
+    /// The words that are sent, without lengths.
+    fn launched(requests: &mut Requests, setup: Arc<Setup>, apart: &Apart) -> String {
+        let terms = Terms { setup, endpoint: Endpoint::tcp("unused", 1).into() };
         let mut output = Output::default();
-        output.launch(requests, &mut VecDeque::new(), &Apart::default(), Some(&terms));
+        output.launch(requests, &mut VecDeque::new(), apart, Some(&terms));
         assert!(requests.is_empty());
-        String::from_utf8_lossy(output.rest()).into_owned()
+        let text = String::from_utf8_lossy(output.rest());
+        text.lines().filter(|line| !line.starts_with(['*', '$'])).collect::<Vec<_>>().join(" ")
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    /// Two reads, and who waits for them.
+    fn reads() -> (Requests, [Pending<Answer>; 2]) {
+        let mut requests = Requests::default();
+        let waiting = [b"a", b"b"].map(|key| {
+            let (caller, pending) = Caller::new();
+            requests.join(&Get(key), 64, soon(), caller);
+            pending
+        });
+        (requests, waiting)
+    }
+
+    #[tokio::test]
+    async fn reads_share_a_command_where_that_pays() {
+        let (mut requests, _waiting) = reads();
+        assert_eq!(launched(&mut requests, setup(), &Apart::default()), "MGET a b");
+
+        let (mut requests, _waiting) = reads();
+        let node = setup().for_node(Arc::new(FixedEndpoint::new(Endpoint::tcp("unused", 1))));
+        assert_eq!(launched(&mut requests, node, &Apart::default()), "GET a GET b", "of many slots");
+
+        let mut apart = Apart::default();
+        apart.note(BatchKind::Get, 1.0);
+        let (mut requests, _waiting) = reads();
+        assert_eq!(launched(&mut requests, setup(), &apart), "MGET a b", "one group says little");
+        apart.note(BatchKind::Get, 1.0);
+        let (mut requests, _waiting) = reads();
+        assert_eq!(launched(&mut requests, setup(), &apart), "GET a GET b", "of absent keys");
+        (0..8).for_each(|_| apart.note(BatchKind::Get, 0.0));
+        let (mut requests, _waiting) = reads();
+        assert_eq!(launched(&mut requests, setup(), &apart), "MGET a b", "they are there again");
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_is_not_sent() {
+        let (mut requests, [a, _b]) = reads();
+        drop(a);
+        assert_eq!(launched(&mut requests, setup(), &Apart::default()), "GET b");
     }
 
     #[tokio::test]
     async fn writes_keep_their_order_and_reads_go_first() {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = soon();
         let mut requests = Requests::default();
         // As long as their callers wait, or they would be taken out.
         let mut waiting = Vec::new();
@@ -249,9 +299,7 @@ mod tests {
             requests.join(&set(key), 2, deadline, caller());
         }
         requests.join(&Get(b"e"), 2, deadline, caller());
-        let text = launched(&mut requests);
-        let words: Vec<&str> = text.lines().filter(|line| !line.starts_with(['*', '$'])).collect();
-        let expected = "GET e SET a v PING MSET b v c v SET d v";
-        assert_eq!(words.join(" "), expected);
+        let sent = launched(&mut requests, setup(), &Apart::default());
+        assert_eq!(sent, "GET e SET a v PING MSET b v c v SET d v");
     }
 }

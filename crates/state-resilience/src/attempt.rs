@@ -37,8 +37,8 @@ impl<C: Clock> Policy<C> {
 
     /// Notes how such an attempt failed.
     pub(crate) fn note_unguarded<E>(&self, progress: &mut Progress<E>, class: Class, error: E) {
-        let own_deadline = self.attempt_timeout.map(|after| progress.start + after);
-        self.failed(progress, None, own_deadline, class, Some(error), self.clock.now());
+        // Its own deadline matters to breakers alone.
+        self.failed(progress, None, None, class, Some(error), self.clock.now());
     }
 
     /// Makes one attempt. On [`NoValue::Failed`], `progress.last` says how.

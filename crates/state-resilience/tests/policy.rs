@@ -32,6 +32,18 @@ async fn the_cap_on_attempts_is_exact() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_begins_late_makes_no_attempt() {
+    let bare = Policy::none("bare");
+    let own_timer = Policy::builder("own timer").attempt_timer(AttemptTimer::Operation).build().unwrap();
+    for policy in [bare, own_timer] {
+        let script = Script::always(Class::NotSent);
+        let late = Call::new(Idempotency::Safe).deadline(Instant::now());
+        let failure = policy.run(late, classify, script.operation()).await.unwrap_err();
+        assert_eq!((failure.kind(), script.calls()), (FailureKind::DeadlineExceeded, 0), "{policy:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_is_repeated_exactly_when_its_class_allows() {
     let wait = None;
     let always = [Class::NotSent, Class::Unavailable { wait }, Class::Deferred { wait }, Class::Misdirected];

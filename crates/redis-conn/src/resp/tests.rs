@@ -15,6 +15,7 @@ const REPLIES: &[&[u8]] = &[
     b"$0\r\n\r\n",
     b"$-1\r\n",
     b"$6\r\na\r\nb\r\n\r\n",
+    b"$15\r\n$1\r\nx\r\n$2\r\nyz\r\n\r\n",
     b"$4\r\n\x00\xff\n\r\r\n",
     b"*-1\r\n",
     b"*0\r\n",
