@@ -113,6 +113,24 @@ async fn a_black_hole_is_noticed_and_the_connection_replaced() {
 
 #[tokio::test]
 async fn a_cancelled_request_that_is_never_answered_counts_as_unanswered() {
+    leaves_a_stall(async |conn| {
+        let cancelled = tokio::time::timeout(SECOND / 2, conn.get(b"k", patient())).await;
+        assert!(cancelled.is_err(), "the black hole answered");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_late_request_that_is_never_answered_counts_as_unanswered() {
+    leaves_a_stall(async |conn| {
+        let late = conn.get(b"k", within(500)).await;
+        assert_eq!(late.map_err(|error| error.kind()), Err(ErrorKind::Timeout));
+    })
+    .await;
+}
+
+/// The connection is given up after something was asked of it into a black hole.
+async fn leaves_a_stall(ask: impl AsyncFnOnce(&Conn)) {
     let server = Server::start().await;
     let proxy = Proxy::start(server.address()).await;
     // No health check may be under way, since that would be noticed to be unanswered, too.
@@ -121,8 +139,7 @@ async fn a_cancelled_request_that_is_never_answered_counts_as_unanswered() {
     conn.health().wait_for(|health| health.status == HealthStatus::Healthy).await.expect("checked");
     let mut events = conn.events();
     proxy.set(Fault::BlackHole);
-    let cancelled = tokio::time::timeout(SECOND / 2, conn.get(b"k", patient())).await;
-    assert!(cancelled.is_err(), "the black hole answered");
+    ask(&conn).await;
     assert_eq!(next_down(&mut events).await, DownReason::Stalled);
 }
 
