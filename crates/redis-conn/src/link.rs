@@ -168,7 +168,7 @@ impl Link {
         let goes_together = self.goes_together(bytes) && !operation.is_empty();
         let mut share = match self.try_charge(bytes) {
             Some(share) => share,
-            None => self.charge(bytes, deadline).await?,
+            None => Box::pin(self.wait_in_line(bytes, deadline)).await?,
         };
         if goes_together {
             let answer = self.on_current(|live| share.join(live, operation, deadline))?;
@@ -210,8 +210,7 @@ impl Link {
     pub(crate) async fn charge(&self, bytes: usize, deadline: Instant) -> Result<Share<'_>> {
         match self.try_charge(bytes) {
             Some(share) => Ok(share),
-            // Boxed, as it is rare: the future of each operation would be the larger for it.
-            None => Ok(self.share(Box::pin(self.wait_in_line(bytes, deadline)).await?)),
+            None => Box::pin(self.wait_in_line(bytes, deadline)).await,
         }
     }
 
@@ -241,13 +240,14 @@ impl Link {
         self.last.store(Some(Arc::clone(endpoint)));
     }
 
-    async fn wait_in_line(&self, bytes: usize, deadline: Instant) -> Result<Charge> {
+    /// Waits for a share. To be boxed, as it is rare: the future of each operation would be the larger for it.
+    async fn wait_in_line(&self, bytes: usize, deadline: Instant) -> Result<Share<'_>> {
         // While down there is nothing to wait for.
         self.on_current(|_| ())?;
         let began = Instant::now();
         let charge = self.budget.wait(bytes, deadline).await;
         self.setup.observe(|observer| observer.queued(began.elapsed()));
-        charge
+        Ok(self.share(charge?))
     }
 
     async fn exchange<R: Request>(

@@ -302,8 +302,6 @@ const CODEC: &[Setting] = &[
     setting!("plaintext", "Whether unencrypted values are read: `accept` or `refuse`", plaintext),
 ];
 
-#[cfg(not(feature = "resilience"))]
-const RESILIENCE: &[Setting] = &[];
 #[cfg(not(feature = "metrics"))]
 const METRICS: &[Setting] = &[];
 #[cfg(feature = "metrics")]
